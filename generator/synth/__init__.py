@@ -1,0 +1,1 @@
+"""From RTL to netlist, routed Fmax and bitstream."""

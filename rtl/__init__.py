@@ -1,0 +1,1 @@
+"""Amaranth components. Nothing here knows a design file: widths, formats and tables arrive as parameters."""

@@ -1,0 +1,1 @@
+"""The GEMM engine: systolic array, operand buffers, sequencer, result path."""

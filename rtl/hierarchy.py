@@ -1,0 +1,78 @@
+"""Elaborate a component once, instantiate it many times.
+
+An array of 4 096 equal PEs costs one elaboration and 4 096 instances: ``shared(component, name)``
+stands in for the component as a submodule, and :func:`to_rtlil` converts each distinct component
+to a module of its own. Verilator and Yosys see the same hierarchy.
+"""
+
+from collections.abc import Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+_library: ContextVar["dict[str, wiring.Component] | None"] = ContextVar("library", default=None)
+
+
+class Shared(Elaboratable):
+    """An instance of a component that is elaborated elsewhere, once.
+
+    Has the members of the component as attributes. The component must use its clock: every instance
+    connects ``clk`` and ``rst``. Instances of the same ``name`` must be made from
+    components of the same class with the same parameters: the first one defines the module.
+    """
+
+    def __init__(self, component: wiring.Component, name: str) -> None:
+        self._component = component
+        self._name = name
+        component._MustUse__used = True  # instances after the first are elaborated through it
+        for member in component.signature.members:
+            setattr(self, member, getattr(component, member))
+
+    def elaborate(self, platform: object) -> Any:
+        library = _library.get()
+        if library is None:
+            return self._component
+        library.setdefault(self._name, self._component)
+        ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        for path, member, value in self._component.signature.flatten(self._component):
+            direction = "i" if member.flow == In else "o"
+            ports[f"{direction}_{'__'.join(str(part) for part in path)}"] = value
+        return Instance(self._name, **ports)
+
+
+def shared(component: wiring.Component, name: str) -> Shared:
+    """``component`` as a submodule whose hardware is elaborated once for all instances of ``name``."""
+    return Shared(component, name)
+
+
+@contextmanager
+def _collect() -> Any:
+    library: dict[str, wiring.Component] = {}
+    token = _library.set(library)
+    try:
+        yield library
+    finally:
+        _library.reset(token)
+
+
+def to_rtlil(top: Elaboratable, *, name: str, ports: Iterable[Signal] | None = None) -> str:
+    """RTLIL text of ``top`` and of every component shared below it, a module each.
+
+    ``ports`` defaults to the members of the component's signature. No source locations are emitted,
+    so the text depends on the design alone.
+    """
+    with _collect() as library:
+        keywords = {} if ports is None else {"ports": list(ports)}
+        texts = [rtlil.convert(top, name=name, emit_src=False, **keywords)]
+        emitted: set[str] = set()
+        while pending := [key for key in library if key not in emitted]:
+            for key in pending:
+                emitted.add(key)
+                texts.append(rtlil.convert(library[key], name=key, emit_src=False))
+    return "\n".join([texts[0], *(text.replace("attribute \\top 1\n", "") for text in texts[1:])])
+

@@ -1,0 +1,1 @@
+"""Integer-exact NumPy models, written from the contracts and independently of the RTL."""

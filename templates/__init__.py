@@ -1,0 +1,1 @@
+"""Jinja2 templates: HLS C++, harnesses, project files, the report page."""
