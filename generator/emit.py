@@ -16,6 +16,8 @@ KEPT_ATTRIBUTES = frozenset({
 _PORT = re.compile(r"^(  wire .*?\b(?:input|output|inout)) (\d+) (.*)$", re.MULTILINE)
 _ATTRIBUTE = re.compile(r"^ *attribute \\(\S+) .*\n", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(\S+) ")
+_MEMORY_INIT = re.compile(r"^  initial begin\n((?:    \S+ ?\[\d+\] = [^;\n]+;\n)+)  end\n", re.MULTILINE)
+_MEMORY_WORD = re.compile(r"    (\S+) ?\[(\d+)\] = ([^;\n]+);")
 _PLAIN = re.compile(r"\b[A-Za-z_]\w*")
 
 
@@ -44,7 +46,7 @@ def rtlil_to_verilog(rtlil_text: str) -> str:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    return _plain_identifiers(text.split("\n", 1)[1].lstrip("\n"))
+    return _short_memory_init(_plain_identifiers(text.split("\n", 1)[1].lstrip("\n")))
 
 
 def _prepare(rtlil_text: str) -> str:
@@ -76,3 +78,19 @@ def _plain_identifiers(verilog: str) -> str:
         return plain[name]
 
     return _ESCAPED.sub(rename, verilog)
+
+
+def _short_memory_init(verilog: str) -> str:
+    """A memory that starts with one value everywhere is initialised by a loop, not by a line per word."""
+    def loop(match: re.Match[str]) -> str:
+        words = _MEMORY_WORD.findall(match[1])
+        name, value = words[0][0], words[0][2]
+        if any((word[0], word[2]) != (name, value) for word in words):
+            return match[0]
+        first, last = int(words[0][1]), int(words[-1][1])
+        if [int(word[1]) for word in words] != list(range(first, last + 1)):
+            return match[0]
+        return (f"  initial begin : {name}_init\n    integer i;\n"
+                f"    for (i = {first}; i <= {last}; i = i + 1) {name}[i] = {value};\n  end\n")
+
+    return _MEMORY_INIT.sub(loop, verilog)

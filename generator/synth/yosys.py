@@ -45,8 +45,9 @@ def run_yosys(commands: Sequence[str], *, folder: Path, timeout: float | None = 
     log_path = folder / "yosys.log"
     with log_path.open("wb") as log:
         try:
-            code = subprocess.run([sys.executable, "-c", _CHILD], cwd=folder, stdin=subprocess.DEVNULL,
-                                  stdout=log, stderr=subprocess.STDOUT, timeout=timeout, check=False).returncode
+            code = subprocess.run(
+                [sys.executable, "-c", _CHILD], cwd=folder, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, timeout=timeout, check=False).returncode
         except subprocess.TimeoutExpired:
             raise ToolError(f"yosys took longer than {timeout:.0f} s; log: {log_path}") from None
     text = log_path.read_text(encoding="utf-8", errors="replace")
