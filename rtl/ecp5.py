@@ -10,7 +10,7 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal, Sign
 MULTIPLIER_WIDTH = 18
 
 
-def mult18x18d(a: Value, b: Value, product: Value, *, latency: int, b_enable: Value) -> Instance:
+def mult18x18d(a: Value, b: Value, product: Value, *, latency: int, b_enable: Value) -> Module:
     """One signed 18 x 18 multiplier with ``latency`` of its own register stages.
 
     latency 1 registers the inputs; 2 adds the output register; 3 adds the pipeline register between.
@@ -40,30 +40,29 @@ def mult18x18d(a: Value, b: Value, product: Value, *, latency: int, b_enable: Va
     return m
 
 
-def gated_add(kept: Value, added: Value, *, keep: Value, carry_in: Value | None = None) -> tuple[Module, Value]:
-    """``(kept if keep else 0) + added + carry_in`` in carry cells alone: no LUT besides.
+def clearable_add(kept: Value, added: Value, *, clear: Value, carry_in: Value | None = None) -> tuple[Module, Value]:
+    """``(0 if clear else kept) + added + carry_in`` in carry cells alone: no LUT besides.
 
     Both operands have the same width w; the result has w + 1 bits, the highest is the carry out.
-    Each half of a ``CCU2C`` computes propagate = (A & C) ^ B and generate = B, which is a full adder
-    for C = 1 and passes B for C = 0.
+    Each half of a ``CCU2C`` (D tied high) computes propagate = C ? B : A ^ B and generate = B: a full
+    adder while C is low, and B passed on while C is high.
     """
     width = len(kept)
     assert len(added) == width
-    init = 0x6C6C
-    result = Signal(width + 1)
+    init = Const(0xC6CC, 16)
     pairs = (width + 2) // 2
-    kept_bits, added_bits = Signal(2 * pairs), Signal(2 * pairs)
-    sums = Signal(2 * pairs)
+    result = Signal(width + 1)
+    kept_bits, added_bits, sums = Signal(2 * pairs), Signal(2 * pairs), Signal(2 * pairs)
     m = Module()
     m.d.comb += [kept_bits.eq(kept.as_unsigned()), added_bits.eq(added.as_unsigned()), result.eq(sums)]
     carry: Value = Const(0) if carry_in is None else carry_in
     for i in range(pairs):
+        even, odd = 2 * i, 2 * i + 1
         carry_out = Signal(name=f"carry_{i}")
         m.submodules[f"pair_{i}"] = Instance(
-            "CCU2C", p_INIT0=Const(init, 16), p_INIT1=Const(init, 16), p_INJECT1_0="NO", p_INJECT1_1="NO",
+            "CCU2C", p_INIT0=init, p_INIT1=init, p_INJECT1_0="NO", p_INJECT1_1="NO",
             i_CIN=carry, o_COUT=carry_out,
-            i_A0=kept_bits[2 * i], i_B0=added_bits[2 * i], i_C0=keep, i_D0=Const(1), o_S0=sums[2 * i],
-            i_A1=kept_bits[2 * i + 1], i_B1=added_bits[2 * i + 1], i_C1=keep, i_D1=Const(1),
-            o_S1=sums[2 * i + 1])
+            i_A0=kept_bits[even], i_B0=added_bits[even], i_C0=clear, i_D0=Const(1), o_S0=sums[even],
+            i_A1=kept_bits[odd], i_B1=added_bits[odd], i_C1=clear, i_D1=Const(1), o_S1=sums[odd])
         carry = carry_out
     return m, result

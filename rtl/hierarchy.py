@@ -5,6 +5,7 @@ stands in for the component as a submodule, and :func:`to_rtlil` converts each d
 to a module of its own. Verilator and Yosys see the same hierarchy.
 """
 
+import re
 from collections.abc import Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -74,5 +75,18 @@ def to_rtlil(top: Elaboratable, *, name: str, ports: Iterable[Signal] | None = N
             for key in pending:
                 emitted.add(key)
                 texts.append(rtlil.convert(library[key], name=key, emit_src=False))
-    return "\n".join([texts[0], *(text.replace("attribute \\top 1\n", "") for text in texts[1:])])
+    texts[1:] = [text.replace("attribute \\top 1\n", "") for text in texts[1:]]
+    return _MODULE_NAME.sub(lambda match: match[1] + _module_name(match[2], name), "\n".join(texts))
+
+
+_MODULE_NAME = re.compile(r"^(module \\|  cell \\)(\S+)", re.MULTILINE)
+_PRIMITIVES = frozenset({"CCU2C", "MULT18X18D"})
+
+
+def _module_name(name: str, top: str) -> str:
+    """Prefixed with the design, so that two designs can stand in one project; no dots, as Verilog wants."""
+    if name in _PRIMITIVES:
+        return name
+    plain = name.replace(".", "_").replace("$", "_")
+    return plain if plain == top or plain.startswith(f"{top}_") else f"{top}_{plain}"
 

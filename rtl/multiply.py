@@ -3,7 +3,6 @@
 from amaranth.hdl import Module, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl import ecp5
 
 TARGETS = ("generic", "ecp5")

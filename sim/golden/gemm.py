@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from tilewright.sim.golden.requantize import requantize
 
 IntArray = NDArray[np.int64]
@@ -20,6 +19,10 @@ def _saturate(value: IntArray, width: int) -> IntArray:
     return np.clip(value, -half, half - 1)
 
 
+def _hardware_order(start: int, stop: int, k_block: int | None) -> range:
+    return range(stop - 1, start - 1, -1) if k_block else range(start, stop)
+
+
 def accumulate(
     a: ArrayLike, b: ArrayLike, *, act_zero_point: int = 0, weight_zero_point: int = 0,
     acc_width: int | None = None, overflow: str = "exact", k_block: int | None = None,
@@ -33,7 +36,8 @@ def accumulate(
     overflow : "exact" (the sum fits), "wrap" or "saturate", applied after every product in hardware order
     k_block : None adds the K products one after the other (output-stationary). A number adds each
         block of that many products from zero, then the block sums one after the other, as a
-        weight- or input-stationary array of that many rows does.
+        weight- or input-stationary array of that many rows does; inside a block the last k comes first,
+        because a sum runs from the top row down and the first k lies in the bottom row.
     """
     if overflow not in OVERFLOWS:
         raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
@@ -52,7 +56,7 @@ def accumulate(
     total = np.zeros((left.shape[0], right.shape[1]), np.int64)
     for start in range(0, depth, block):
         partial = np.zeros_like(total)
-        for k in range(start, min(start + block, depth)):
+        for k in _hardware_order(start, min(start + block, depth), k_block):
             partial = _saturate(partial + np.multiply.outer(left[:, k], right[k]), acc_width)
         total = _saturate(total + partial, acc_width)
     return total
@@ -96,12 +100,19 @@ def gemm_reference(a: ArrayLike, b: ArrayLike, *, act_zero_point: int = 0, weigh
             return (value + half) % (1 << acc_width) - half
         return max(-half, min(half - 1, value))
 
+    def sum_in_order(products: list[int]) -> int:
+        total = 0
+        for product in products:
+            total = fit(total + product)
+        return total
+
     def dot(row: list[int], column: list[int]) -> int:
-        total = partial = 0
-        for k, (x, y) in enumerate(zip(row, column, strict=True)):
-            if k_block and k and k % k_block == 0:
-                total, partial = fit(total + partial), 0
-            partial = fit(partial + (x - act_zero_point) * (y - weight_zero_point))
-        return fit(total + partial)
+        products = [(x - act_zero_point) * (y - weight_zero_point) for x, y in zip(row, column, strict=True)]
+        if not k_block:
+            return sum_in_order(products)
+        total = 0
+        for start in range(0, len(products), k_block):
+            total = fit(total + sum_in_order(products[start:start + k_block][::-1]))
+        return total
 
     return [[dot(row, column) for column in columns] for row in rows]

@@ -1,0 +1,50 @@
+"""Accumulators at the foot of a stationary-operand array."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from tilewright.rtl.gemm.pe import _saturated
+
+SUM_LEAD = 2           # cycles from address to the partial sum it belongs to
+ACCUMULATE_LATENCY = 3  # cycles from address to total
+ACCUMULATE_INTERVAL = 4  # cycles until the same address may come again
+
+
+class AccumulatorLane(wiring.Component):
+    """One column's accumulators, a word per vector, kept over the K tiles of a job.
+
+    ``address``, ``valid``, ``first`` and ``last`` come SUM_LEAD cycles ahead of their partial sum in ``sum``.
+    ACCUMULATE_LATENCY cycles behind them ``total`` is ``(0 if first else word) + sum``, which is also written
+    back unless ``last``. The ``next_`` members are those of the next lane, one cycle later.
+    """
+
+    def __init__(self, *, depth: int, sum_width: int, acc_width: int, overflow: str) -> None:
+        self.depth = depth
+        self.sum_width = sum_width
+        self.acc_width = acc_width
+        self.overflow = overflow
+        members: dict[str, wiring.Member] = {"sum": In(signed(sum_width)), "total": Out(signed(acc_width))}
+        for name, shape in (("address", range(depth)), ("valid", 1), ("first", 1), ("last", 1)):
+            members |= {name: In(shape), f"next_{name}": Out(shape)}
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=signed(self.acc_width), depth=self.depth, init=[],
+                                              attrs={"no_rw_check": 1})
+        write, read = memory.write_port(), memory.read_port()
+        m.d.sync += [getattr(self, f"next_{name}").eq(getattr(self, name))
+                     for name in ("address", "valid", "first", "last")]
+        m.d.comb += [read.en.eq(1), read.addr.eq(self.address)]
+
+        kept, store, address = Signal(signed(self.acc_width)), Signal(), Signal.like(self.address)
+        m.d.sync += [kept.eq(Mux(self.next_first, 0, read.data)), address.eq(self.next_address),
+                     store.eq(self.next_valid & ~self.next_last)]
+        added = kept + self.sum
+        m.d.sync += [
+            self.total.eq(_saturated(added, self.acc_width) if self.overflow == "saturate" else added),
+            write.addr.eq(address), write.en.eq(store)]
+        m.d.comb += write.data.eq(self.total)
+        return m

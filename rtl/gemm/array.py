@@ -1,0 +1,221 @@
+"""The PE grids, a row of PEs elaborated once and instantiated for every row."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from tilewright.rtl.gemm.pe import OutputStationaryPe, StationaryOperandPe, low_half
+from tilewright.rtl.hierarchy import shared
+
+DRAIN_LATENCY = 2
+
+
+def lane(bus: Value, index: int, width: int) -> Value:
+    """Lane ``index`` of a bus of lanes, lane 0 in the low bits."""
+    return bus[index * width:(index + 1) * width]
+
+
+class OutputStationaryRow(wiring.Component):
+    """``cols`` PEs side by side. Buses hold column 0 in their low bits.
+
+    ``low_done`` and ``high_done`` say per column in which cycle the halves of ``acc`` are finished sums.
+    """
+
+    def __init__(self, *, cols: int, act_shape: Shape, weight_shape: Shape, acc_width: int, overflow: str,
+                 pipeline: int, target: str) -> None:
+        self.cols = cols
+        self.act_shape = act_shape
+        self.weight_shape = weight_shape
+        self.acc_width = acc_width
+        self.pe_parameters = {"act_shape": act_shape, "weight_shape": weight_shape, "acc_width": acc_width,
+                              "overflow": overflow, "pipeline": pipeline, "target": target}
+        weights = cols * weight_shape.width
+        super().__init__({
+            "act": In(act_shape), "swap": In(1), "weights_in": In(weights), "weights_out": Out(weights),
+            "acc": Out(cols * acc_width), "low_done": Out(cols), "high_done": Out(cols)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        act: Value = self.act
+        swap: Value = self.swap
+        weights, sums, low_done, high_done = [], [], [], []
+        for col in range(self.cols):
+            pe = shared(OutputStationaryPe(**self.pe_parameters), "pe")
+            m.submodules[f"pe_{col}"] = pe
+            m.d.comb += [pe.act_in.eq(act), pe.swap_in.eq(swap),
+                         pe.weight_in.eq(lane(self.weights_in, col, self.weight_shape.width))]
+            low_done.append(swap)
+            high_done.append(pe.swap_out)
+            weights.append(pe.weight_out)
+            sums.append(pe.acc)
+            act, swap = pe.act_out, pe.swap_out
+        m.d.comb += [self.weights_out.eq(Cat(*weights)), self.acc.eq(Cat(*sums)),
+                     self.low_done.eq(Cat(*low_done)), self.high_done.eq(Cat(*high_done))]
+        return m
+
+
+class DrainPair(wiring.Component):
+    """First level of the drain: the finished sums of two rows, zero where there is none. Latency 1.
+
+    No two rows of a column finish in one cycle, so a LUT takes two sums and their two flags: half a
+    LUT per drained bit, and no shadow register in the PE.
+    """
+
+    def __init__(self, *, cols: int, acc_width: int) -> None:
+        self.cols = cols
+        self.acc_width = acc_width
+        members: dict[str, wiring.Member] = {"o": Out(cols * acc_width)}
+        for side in ("north", "south"):
+            members |= {f"{side}_acc": In(cols * acc_width), f"{side}_low_done": In(cols), f"{side}_high_done": In(cols)}
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        low = low_half(self.acc_width)
+        for col in range(self.cols):
+            def gated(side: str, col: int = col) -> Value:
+                acc = lane(getattr(self, f"{side}_acc"), col, self.acc_width)
+                low_done = getattr(self, f"{side}_low_done")[col]
+                high_done = getattr(self, f"{side}_high_done")[col]
+                return Cat(acc[:low] & low_done.replicate(low),
+                           acc[low:] & high_done.replicate(self.acc_width - low))
+            m.d.sync += lane(self.o, col, self.acc_width).eq(gated("north") | gated("south"))
+        return m
+
+
+class OutputStationaryArray(wiring.Component):
+    """``rows`` x ``cols`` PEs that keep the sums, and the tree that drains them.
+
+    Lane r of ``acts`` feeds row r and lane c of ``weights`` column c; the caller skews them, lane i one
+    cycle behind lane i - 1. ``swap`` is the swap of PE (0, 0). In cycle t + i + j + DRAIN_LATENCY after
+    a swap in cycle t, lane j of ``sums`` carries the sum of PE (i, j): its low half; the high half
+    follows one cycle later. Lanes without a finished sum carry zero. Swaps are at least ``rows``
+    cycles apart.
+    """
+
+    def __init__(self, *, rows: int, cols: int, act_shape: Shape, weight_shape: Shape, acc_width: int,
+                 overflow: str = "exact", pipeline: int = 2, target: str = "generic") -> None:
+        self.rows = rows
+        self.cols = cols
+        self.act_shape = act_shape
+        self.weight_shape = weight_shape
+        self.acc_width = acc_width
+        self.row_parameters = {
+            "cols": cols, "act_shape": act_shape, "weight_shape": weight_shape, "acc_width": acc_width,
+            "overflow": overflow, "pipeline": pipeline, "target": target}
+        super().__init__({
+            "acts": In(rows * act_shape.width), "weights": In(cols * weight_shape.width), "swap": In(1),
+            "sums": Out(cols * acc_width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        weights: Value = self.weights
+        swap: Value = self.swap
+        grid = []
+        for i in range(self.rows):
+            row = shared(OutputStationaryRow(**self.row_parameters), "row")
+            m.submodules[f"row_{i}"] = row
+            m.d.comb += [row.act.eq(lane(self.acts, i, self.act_shape.width)), row.weights_in.eq(weights),
+                         row.swap.eq(swap)]
+            below = Signal(name=f"swap_{i + 1}")
+            m.d.sync += below.eq(swap)
+            weights, swap = row.weights_out, below
+            grid.append(row)
+        drained = [self._drain_pair(m, i, grid[i:i + 2]) for i in range(0, self.rows, 2)]
+        merged: Value = drained[0]
+        for other in drained[1:]:
+            merged = merged | other
+        m.d.sync += self.sums.eq(merged)
+        return m
+
+    def _drain_pair(self, m: Module, index: int, rows: Sequence[OutputStationaryRow]) -> Value:
+        pair = shared(DrainPair(cols=self.cols, acc_width=self.acc_width), "drain_pair")
+        m.submodules[f"drain_{index}"] = pair
+        for side, row in zip(("north", "south"), rows, strict=False):
+            m.d.comb += [getattr(pair, f"{side}_acc").eq(row.acc),
+                         getattr(pair, f"{side}_low_done").eq(row.low_done),
+                         getattr(pair, f"{side}_high_done").eq(row.high_done)]
+        return pair.o
+
+
+class StationaryOperandRow(wiring.Component):
+    """``cols`` PEs side by side, each with its held operand. Buses hold column 0 in their low bits."""
+
+    def __init__(self, *, cols: int, moving_shape: Shape, held_shape: Shape, sum_width: int, overflow: str,
+                 pipeline: int, target: str) -> None:
+        self.cols = cols
+        self.held_width = held_shape.width
+        self.sum_width = sum_width
+        self.pe_parameters = {"moving_shape": moving_shape, "held_shape": held_shape, "sum_width": sum_width,
+                              "overflow": overflow, "pipeline": pipeline, "target": target}
+        super().__init__({
+            "moving": In(moving_shape), "load": In(1), "swap": In(1),
+            "held_in": In(cols * held_shape.width), "held_out": Out(cols * held_shape.width),
+            "sums_in": In(cols * sum_width), "sums_out": Out(cols * sum_width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        moving: Value = self.moving
+        load: Value = self.load
+        swap: Value = self.swap
+        held, sums = [], []
+        for col in range(self.cols):
+            pe = shared(StationaryOperandPe(**self.pe_parameters), "pe")
+            m.submodules[f"pe_{col}"] = pe
+            m.d.comb += [pe.moving_in.eq(moving), pe.load_in.eq(load), pe.swap_in.eq(swap),
+                         pe.held_in.eq(lane(self.held_in, col, self.held_width)),
+                         pe.sum_in.eq(lane(self.sums_in, col, self.sum_width))]
+            held.append(pe.held_out)
+            sums.append(pe.sum_out)
+            moving, load, swap = pe.moving_out, pe.load_out, pe.swap_out
+        m.d.comb += [self.held_out.eq(Cat(*held)), self.sums_out.eq(Cat(*sums))]
+        return m
+
+
+class StationaryOperandArray(wiring.Component):
+    """``rows`` x ``cols`` PEs that hold one operand while the other moves through.
+
+    The caller skews ``moving`` and ``held`` as in the output-stationary array. ``swap`` belongs to the
+    operand in lane 0 of ``moving`` in the same cycle and reaches PE (i, j) i + j cycles later. ``push``
+    shifts lane 0 of ``held`` into the top of column 0; the first push of a tile ends in the bottom
+    row, the last one, marked by ``push_last``, in the top row: ``rows`` pushes fill the shadow. The
+    first push of a tile may come in the cycle of the swap before, not earlier. Moving operands that
+    enter column 0 in cycle t reach lane j of ``sums`` in cycle t + rows + pipeline + j.
+    """
+
+    def __init__(self, *, rows: int, cols: int, moving_shape: Shape, held_shape: Shape, sum_width: int,
+                 overflow: str = "exact", pipeline: int = 2, target: str = "generic") -> None:
+        self.rows = rows
+        self.cols = cols
+        self.moving_shape = moving_shape
+        self.held_shape = held_shape
+        self.sum_width = sum_width
+        self.row_parameters = {
+            "cols": cols, "moving_shape": moving_shape, "held_shape": held_shape, "sum_width": sum_width,
+            "overflow": overflow, "pipeline": pipeline, "target": target}
+        super().__init__({
+            "moving": In(rows * moving_shape.width), "held": In(cols * held_shape.width),
+            "swap": In(1), "push": In(1), "push_last": In(1), "sums": Out(cols * sum_width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held: Value = self.held
+        sums: Value = Signal(signed(1), name="no_sum")[:0]
+        swap: Value = self.swap
+        reached: Value = self.push  # row i shifts from the push with index i on
+        for i in range(self.rows):
+            row = shared(StationaryOperandRow(**self.row_parameters), "row")
+            m.submodules[f"row_{i}"] = row
+            m.d.comb += [row.moving.eq(lane(self.moving, i, self.moving_shape.width)), row.swap.eq(swap),
+                         row.load.eq(reached), row.held_in.eq(held)]
+            if i:
+                m.d.comb += row.sums_in.eq(sums)
+            below, next_reached = Signal(name=f"swap_{i + 1}"), Signal(name=f"reached_{i + 1}")
+            m.d.sync += below.eq(swap)
+            with m.If(self.push):
+                m.d.sync += next_reached.eq(reached & ~self.push_last)
+            held, sums, swap = row.held_out, row.sums_out, below
+            reached = next_reached & self.push
+        m.d.comb += self.sums.eq(sums)
+        return m

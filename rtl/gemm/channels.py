@@ -1,0 +1,77 @@
+"""Parameters of the output channels: their format, and the loader that spreads them over the lanes."""
+
+from amaranth.hdl import Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+BIAS_WIDTH = 32
+SHIFT_WIDTH = 6
+
+
+def channel_layout(*, out: Shape, multiplier_bits: int, clip: bool) -> data.StructLayout:
+    """What one output channel is requantized with; ``low`` and ``high`` only where they are run-time values."""
+    fields: dict[str, Shape] = {
+        "bias": signed(BIAS_WIDTH), "multiplier": unsigned(multiplier_bits), "shift": unsigned(SHIFT_WIDTH),
+        "zero_point": signed(out.width + 1)}
+    if clip:
+        fields |= {"low": out, "high": out}
+    return data.StructLayout(fields)
+
+
+class ChannelLoader(wiring.Component):
+    """Takes one beat per channel off a stream and writes it to the lane and address where it is used.
+
+    ``take`` starts ``count`` channels, in the bank not filled last. Channel i goes to lane
+    i mod ``lanes``, address i // ``lanes`` of the bank. ``available`` is high while there is a complete group of
+    ``lanes`` channels (or the rest of them) that was not ``used`` yet. ``idle`` waits until the results
+    that use the other bank have left: ``opened`` and ``closed`` bracket a job's use of a bank.
+    """
+
+    def __init__(self, *, lanes: int, channels_max: int, groups: int, jobs_max: int,
+                 layout: data.StructLayout) -> None:
+        self.lanes = lanes
+        self.channels_max = channels_max
+        self.groups = groups
+        self.jobs_max = jobs_max
+        self.layout = layout
+        super().__init__({
+            "beats": In(stream.Signature(layout)), "take": In(1), "count": In(range(channels_max + 1)),
+            "idle": Out(1), "available": Out(1), "used": In(1),
+            "opened": In(1), "opened_bank": In(1), "closed": In(1), "closed_bank": In(1),
+            "write": Out(lanes), "write_address": Out(range(2 * groups)), "write_data": Out(layout)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        loading, bank = Signal(), Signal(init=1)
+        left, final = Signal.like(self.count), Signal()
+        lane_select = Signal(self.lanes, init=1)
+        complete = Signal()
+        m.d.comb += [
+            self.beats.ready.eq(loading), self.write_data.eq(self.beats.payload),
+            self.write.eq(Mux(loading & self.beats.valid, lane_select, 0)),
+            complete.eq(loading & self.beats.valid & (lane_select[-1] | final))]
+        with m.If(self.take):
+            m.d.sync += [loading.eq(1), bank.eq(~bank), left.eq(self.count), final.eq(self.count == 1), lane_select.eq(1),
+                         self.write_address.eq(Mux(bank, 0, self.groups))]
+        with m.Elif(loading & self.beats.valid):
+            m.d.sync += [left.eq(left - 1), final.eq(left == 2), loading.eq(~final),
+                         lane_select.eq(lane_select.rotate_left(1)),
+                         self.write_address.eq(self.write_address + lane_select[-1])]
+        self._count_groups(m, complete)
+        self._count_jobs(m, loading, bank)
+        return m
+
+    def _count_groups(self, m: Module, complete: Signal) -> None:
+        fresh = Signal(range(self.groups * 2 + 1))
+        m.d.sync += fresh.eq(fresh + complete - self.used)
+        with m.If(complete):
+            m.d.sync += self.available.eq(1)
+        with m.Elif(self.used):
+            m.d.sync += self.available.eq(fresh != 1)
+
+    def _count_jobs(self, m: Module, loading: Signal, bank: Signal) -> None:
+        users = [Signal(range(self.jobs_max + 1), name=f"users_{i}") for i in range(2)]
+        for i, count in enumerate(users):
+            m.d.sync += count.eq(count + (self.opened & (self.opened_bank == i))
+                                 - (self.closed & (self.closed_bank == i)))
+        m.d.comb += self.idle.eq(~loading & (Mux(bank, users[0], users[1]) == 0))

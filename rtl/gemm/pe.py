@@ -1,0 +1,132 @@
+"""Processing elements: one multiplier, one accumulator or partial-sum adder, registers to the neighbours."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from tilewright.rtl import ecp5
+from tilewright.rtl.multiply import Multiplier
+
+OVERFLOWS = ("exact", "wrap", "saturate")
+
+
+def low_half(width: int) -> int:
+    """Bits in the low half of a split accumulator."""
+    return (width + 1) // 2
+
+
+def _saturated(value: Value, width: int) -> Value:
+    """``value`` clamped to ``width`` signed bits."""
+    high = (1 << (width - 1)) - 1
+    return Mux(value > high, Const(high, signed(width)), Mux(value < -high - 1, Const(-high - 1, signed(width)), value))
+
+
+class OutputStationaryPe(wiring.Component):
+    """Multiplies what passes by and keeps the sum.
+
+    ``act`` moves east and ``weight`` south, one PE per cycle. The product of the operands that are at
+    the inputs in cycle t joins the sum at the end of cycle t + ``pipeline``. A tile ends by ``swap_in``:
+    while it is high the finished sum stands in ``acc`` and the product at hand starts the next sum.
+
+    The sum is split, so that its carry chain is half as long: the low half of ``acc`` (bits below
+    ``low_half(acc_width)``) is complete while ``swap_in`` is high, the high half one cycle later,
+    while ``swap_out`` is. ``overflow`` "exact" and "wrap" add modulo ``2**acc_width``; "saturate"
+    clamps after every product. Zero operands are a bubble: the sum stays. All registers clear on reset.
+    """
+
+    def __init__(self, *, act_shape: Shape, weight_shape: Shape, acc_width: int, overflow: str = "exact",
+                 pipeline: int = 2, target: str = "generic") -> None:
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        self.act_shape = act_shape
+        self.weight_shape = weight_shape
+        self.acc_width = acc_width
+        self.overflow = overflow
+        self.pipeline = pipeline
+        self.target = target
+        super().__init__({
+            "act_in": In(act_shape), "act_out": Out(act_shape),
+            "weight_in": In(weight_shape), "weight_out": Out(weight_shape),
+            "swap_in": In(1), "swap_out": Out(1), "acc": Out(acc_width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.multiplier = multiplier = Multiplier(
+            a_shape=self.act_shape, b_shape=self.weight_shape, latency=self.pipeline, target=self.target)
+        m.d.comb += [multiplier.a.eq(self.act_in), multiplier.b.eq(self.weight_in), multiplier.b_enable.eq(1)]
+        m.d.sync += [
+            self.act_out.eq(self.act_in), self.weight_out.eq(self.weight_in), self.swap_out.eq(self.swap_in)]
+        if self.overflow == "saturate":
+            self._saturating_sum(m, multiplier.p)
+        else:
+            self._split_sum(m, multiplier.p)
+        return m
+
+    def _saturating_sum(self, m: Module, product: Value) -> None:
+        low = low_half(self.acc_width)
+        acc = Signal(signed(self.acc_width))
+        high_delayed = Signal(self.acc_width - low)
+        m.d.sync += [
+            acc.eq(_saturated(Mux(self.swap_in, 0, acc) + product, self.acc_width)), high_delayed.eq(acc[low:])]
+        m.d.comb += self.acc.eq(Cat(acc[:low], high_delayed))
+
+    def _split_sum(self, m: Module, product: Value) -> None:
+        low = low_half(self.acc_width)
+        high = self.acc_width - low
+        extended = Signal(signed(self.acc_width))
+        acc_low, carry = Signal(low), Signal()
+        acc_high, product_high = Signal(high), Signal(high)
+        m.d.comb += extended.eq(product)
+        m.d.sync += product_high.eq(extended[low:])
+        low_sum = self._add(m, "low", acc_low, extended[:low], clear=self.swap_in)
+        high_sum = self._add(m, "high", acc_high, product_high, clear=self.swap_out, carry_in=carry)
+        m.d.sync += [Cat(acc_low, carry).eq(low_sum), acc_high.eq(high_sum)]
+        m.d.comb += self.acc.eq(Cat(acc_low, acc_high))
+
+    def _add(self, m: Module, name: str, kept: Value, added: Value, *, clear: Value,
+             carry_in: Value | None = None) -> Value:
+        if self.target == "ecp5":
+            m.submodules[name], total = ecp5.clearable_add(kept, added, clear=clear, carry_in=carry_in)
+            return total
+        total = Mux(clear, 0, kept) + added
+        return total if carry_in is None else total + carry_in
+
+
+class StationaryOperandPe(wiring.Component):
+    """Holds one operand, multiplies the passing one with it and adds the product to the passing sum.
+
+    ``moving`` moves east, ``sum`` south, one PE per cycle. The held operand is double: ``load_in``
+    shifts ``held_in`` (the PE above) into the shadow, ``swap_in`` makes the shadow the one in use from
+    the operand in ``moving_in`` on. Both may be high in one cycle: the old shadow comes into use.
+    ``sum_out(t + pipeline + 1) = sum_in(t + pipeline) + moving_in(t) * held``, as ``overflow`` says at
+    ``sum_width`` bits. ``load`` and ``swap`` move east with the operand. All registers clear on reset.
+    """
+
+    def __init__(self, *, moving_shape: Shape, held_shape: Shape, sum_width: int, overflow: str = "exact",
+                 pipeline: int = 2, target: str = "generic") -> None:
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        self.moving_shape = moving_shape
+        self.held_shape = held_shape
+        self.sum_width = sum_width
+        self.overflow = overflow
+        self.pipeline = pipeline
+        self.target = target
+        super().__init__({
+            "moving_in": In(moving_shape), "moving_out": Out(moving_shape),
+            "held_in": In(held_shape), "held_out": Out(held_shape),
+            "sum_in": In(signed(sum_width)), "sum_out": Out(signed(sum_width)),
+            "load_in": In(1), "load_out": Out(1), "swap_in": In(1), "swap_out": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.multiplier = multiplier = Multiplier(
+            a_shape=self.moving_shape, b_shape=self.held_shape, latency=self.pipeline, target=self.target)
+        m.d.comb += [
+            multiplier.a.eq(self.moving_in), multiplier.b.eq(self.held_out), multiplier.b_enable.eq(self.swap_in)]
+        total = self.sum_in + multiplier.p
+        m.d.sync += [
+            self.moving_out.eq(self.moving_in), self.load_out.eq(self.load_in), self.swap_out.eq(self.swap_in),
+            self.sum_out.eq(_saturated(total, self.sum_width) if self.overflow == "saturate" else total)]
+        with m.If(self.load_in):
+            m.d.sync += self.held_out.eq(self.held_in)
+        return m

@@ -1,0 +1,176 @@
+"""From finished sums to the result stream: requantize per lane, align the lanes, hold what nobody takes yet."""
+
+from collections.abc import Callable
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from tilewright.rtl.delay import delayed
+from tilewright.rtl.gemm.array import lane
+from tilewright.rtl.gemm.pe import low_half
+from tilewright.rtl.gemm.sequencer import result_layout
+from tilewright.rtl.hierarchy import shared
+from tilewright.rtl.requantize import Requantize
+
+CHANNEL_LATENCY = 2
+
+
+class ChannelMemory(wiring.Component):
+    """``value(t + 2)`` are the parameters at ``read_address(t)``; ``next_address`` is the next lane's."""
+
+    def __init__(self, *, layout: data.StructLayout, depth: int) -> None:
+        self.layout = layout
+        self.depth = depth
+        super().__init__({
+            "write": In(1), "write_address": In(range(depth)), "write_data": In(layout),
+            "read_address": In(range(depth)), "next_address": Out(range(depth)), "value": Out(layout)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.layout, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [write.en.eq(self.write), write.addr.eq(self.write_address), write.data.eq(self.write_data),
+                     read.en.eq(1), read.addr.eq(self.read_address)]
+        m.d.sync += [self.next_address.eq(self.read_address), self.value.eq(read.data)]
+        return m
+
+
+class ResultFifo(wiring.Component):
+    """First-in first-out behind a producer that cannot wait: it has counted the room before.
+
+    Holds ``depth`` words in memory and two on the way out. An empty FIFO passes a word on in one cycle.
+    """
+
+    def __init__(self, *, layout: data.StructLayout, depth: int) -> None:
+        self.layout = layout
+        self.depth = depth
+        super().__init__({"valid": In(1), "payload": In(layout), "o": Out(stream.Signature(layout))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.layout, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        write, read = memory.write_port(), memory.read_port()
+        level = Signal(range(self.depth + 1))
+        fetched, fetch, store, free, bypass = Signal(), Signal(), Signal(), Signal(), Signal()
+
+        def step(address: Signal) -> Value:
+            return Mux(address == self.depth - 1, 0, address + 1)
+
+        m.d.comb += [
+            free.eq(~self.o.valid | self.o.ready), fetch.eq((level != 0) & (~fetched | free)),
+            bypass.eq((level == 0) & ~fetched & free), store.eq(self.valid & ~bypass),
+            write.en.eq(store), write.data.eq(self.payload), read.en.eq(fetch)]
+        m.d.sync += level.eq(level + store - fetch)
+        with m.If(store):
+            m.d.sync += write.addr.eq(step(write.addr))
+        with m.If(fetch):
+            m.d.sync += [read.addr.eq(step(read.addr)), fetched.eq(1)]
+        with m.Elif(free):
+            m.d.sync += fetched.eq(0)
+        with m.If(free):
+            m.d.sync += [self.o.valid.eq(fetched | (self.valid & bypass)),
+                         self.o.payload.eq(Mux(fetched, read.data.as_value(), self.payload.as_value()))]
+        return m
+
+
+class ResultPath(wiring.Component):
+    """``cols`` lanes of sums in, a stream of result rows out.
+
+    A row enters as ``rows_valid`` and ``rows``, CHANNEL_LATENCY cycles before lane 0 of its sums; lane i
+    is another i cycles behind. ``split`` sums bring their high halves (see ``low_half``) one cycle later
+    still. The caller never has more than ``credits`` rows on the way; ``closed`` and ``closed_bank`` tell that
+    the last row of a job has its parameters behind it.
+
+    ``requantize`` makes one lane's unit, or is None: then the sums themselves are the results.
+    ``broadcast`` reads one parameter set per row and hands it from lane to lane (rows that are one channel).
+    """
+
+    def __init__(self, *, cols: int, acc_width: int, out: Shape, split: bool, broadcast: bool, activation: str,
+                 credits: int, channel: data.StructLayout, channel_groups: int,
+                 requantize: Callable[[], Requantize] | None) -> None:
+        self.cols = cols
+        self.acc_width = acc_width
+        self.out = out
+        self.split = split
+        self.broadcast = broadcast
+        self.activation = activation
+        self.credits = credits
+        self.channel = channel
+        self.channel_addresses = 2 * channel_groups
+        self.requantize = requantize
+        self.row_layout = result_layout(cols=cols, channel_addresses=self.channel_addresses)
+        result = data.StructLayout({"data": data.ArrayLayout(out, cols), "keep": cols, "last": 1})
+        super().__init__({
+            "sums": In(cols * acc_width), "rows_valid": In(1), "rows": In(self.row_layout),
+            "channel_write": In(1 if broadcast else cols), "channel_address": In(range(self.channel_addresses)),
+            "channel_data": In(channel), "closed": Out(1), "closed_bank": Out(1),
+            "result": Out(stream.Signature(result))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        finished, latency = self._lanes(m)
+        aligned = [delayed(m, value, self.cols - 1 - i, f"lane_{i}") for i, value in enumerate(finished)]
+        wait = CHANNEL_LATENCY + latency + self.cols - 1
+        valid = delayed(m, self.rows_valid, wait, "rows_valid")
+        entered = Signal(data.StructLayout({"lanes": range(self.cols + 1), "bank": 1, "last": 1}))
+        m.d.comb += [entered.lanes.eq(self.rows.lanes), entered.bank.eq(self.rows.bank), entered.last.eq(self.rows.last)]
+        row = data.View(entered.shape(), delayed(m, entered.as_value(), wait, "row"))
+
+        m.submodules.fifo = fifo = ResultFifo(layout=self.result.payload.shape(), depth=self.credits)
+        m.d.comb += [fifo.valid.eq(valid), fifo.payload.last.eq(row.last),
+                     self.closed.eq(valid & row.last), self.closed_bank.eq(row.bank)]
+        for i, value in enumerate(aligned):
+            counts = row.lanes > i
+            m.d.comb += [fifo.payload.keep[i].eq(counts), fifo.payload.data[i].eq(Mux(counts, value, 0))]
+        wiring.connect(m, fifo.o, wiring.flipped(self.result))
+        return m
+
+    def _lanes(self, m: Module) -> tuple[list[Value], int]:
+        sums = [lane(self.sums, i, self.acc_width) for i in range(self.cols)]
+        if self.requantize is None:
+            if not self.split:
+                return [value.as_signed() for value in sums], 0
+            low = low_half(self.acc_width)
+            return [Cat(delayed(m, value[:low], 1, f"low_{i}"), value[low:]).as_signed()
+                    for i, value in enumerate(sums)], 1
+        finished = []
+        parameters: Value | None = None
+        address: Value = self.rows.channel
+        for i, value in enumerate(sums):
+            if parameters is None or not self.broadcast:
+                memory = shared(ChannelMemory(layout=self.channel, depth=self.channel_addresses), "channel_memory")
+                m.submodules[f"channel_{i}"] = memory
+                m.d.comb += [memory.write.eq(self.channel_write[i]), memory.write_address.eq(self.channel_address),
+                             memory.write_data.eq(self.channel_data), memory.read_address.eq(address)]
+                parameters, address = memory.value, memory.next_address
+            else:
+                handed = Signal(self.channel, name=f"channel_{i}")
+                m.d.sync += handed.eq(parameters)
+                parameters = handed
+            unit = self.requantize()
+            latency = unit.latency
+            lane_unit = shared(unit, "requantize")
+            m.submodules[f"requantize_{i}"] = lane_unit
+            m.d.comb += [lane_unit.acc.eq(value.as_signed()), *self._parameters(lane_unit, parameters)]
+            finished.append(lane_unit.result)
+        return finished, latency
+
+    def _parameters(self, unit: Requantize, of: Value) -> list[object]:
+        """The channel's parameters at one unit; the bounds are the format's, the zero point's or the channel's."""
+        lowest, highest = _bounds(self.out)
+        low, high = Const(lowest, self.out), Const(highest, self.out)
+        if self.activation == "relu":
+            low = Mux(of.zero_point > lowest, of.zero_point, lowest)
+        elif self.activation == "clip":
+            low, high = of.low, of.high
+        fields = {"bias": of.bias, "multiplier": of.multiplier, "shift": of.shift, "zero_point": of.zero_point,
+                  "low": low, "high": high}
+        return [getattr(unit, name).eq(value) for name, value in fields.items()]
+
+
+def _bounds(shape: Shape) -> tuple[int, int]:
+    if shape.signed:
+        return -(1 << shape.width - 1), (1 << shape.width - 1) - 1
+    return 0, (1 << shape.width) - 1
