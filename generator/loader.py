@@ -17,9 +17,10 @@ from typing import Any
 
 import yaml
 from tilewright.errors import UserError
-from tilewright.scalars import UNWANTED, describe, quoted, resolve, shorten
+from tilewright.scalars import UNWANTED, describe, one_line, quoted, resolve, shorten
 
 MAX_BYTES = 1 << 20
+TOO_LARGE = "larger than 1 MiB, the most a YAML file may have"
 MAX_NODES = 50_000
 MAX_DEPTH = 32
 MAX_SHOWN = 50  # mistakes told at once
@@ -80,7 +81,7 @@ def load_yaml(path: str | Path) -> Document:
     """The document in the file ``path``; ``UserError`` with every mistake located."""
     document = scan(read_limited(path))
     if document.mistakes:
-        raise UserError(*located(str(path), document.mistakes))
+        raise UserError(*located(one_line(str(path)), document.mistakes))
     return document
 
 
@@ -96,18 +97,19 @@ def located(source: str, mistakes: list[Mistake]) -> list[str]:
 
 def read_limited(path: str | Path) -> bytes:
     """The bytes of a file of at most ``MAX_BYTES``; ``UserError`` when there is no such thing."""
+    name = one_line(str(path))
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{name}: no such file") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: a directory; a YAML file is expected") from None
+        raise UserError(f"{name}: a directory; a YAML file is expected") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{str(path)!r}: cannot be read: {reason.lower()}") from None
+        raise UserError(f"{name}: cannot be read: {reason.lower()}") from None
     if len(content) > MAX_BYTES:
-        raise UserError(f"{path}: larger than 1 MiB, the most a YAML file may have")
+        raise UserError(f"{name}: {TOO_LARGE}")
     return content
 
 
@@ -115,6 +117,8 @@ def scan(content: bytes) -> Document:
     """The document in ``content``. Never raises: what cannot be accepted is among ``mistakes``."""
     document = Document(data=REFUSED)
     try:
+        if len(content) > MAX_BYTES:
+            raise _Stop(START, TOO_LARGE)
         text = _decode(content)
         _Builder(document).build(text)
     except _Stop as stop:
@@ -166,7 +170,7 @@ class _PurePythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Pa
         yaml.parser.Parser.__init__(self)
 
 
-_Parser: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else _PurePythonParser
+_Parser: Any = getattr(yaml, "CLoader", _PurePythonParser)
 
 _STRAY_COLON = "a ':' where no key can stand; check the indentation, or quote the text"
 _PLAINER = {

@@ -28,15 +28,16 @@ trireg type typedef union unique unique0 unsigned until until_with untyped use u
 wait wait_order wand weak weak0 weak1 while wildcard wire with within wor xnor xor
 """
 
-# ISO C++20 [lex.key] and the alternative tokens; `main` and `std` are not keywords and as impossible for a kernel.
+# ISO C++20 [lex.key] and the alternative tokens, and what is no keyword and as impossible for a kernel:
+# main, std, hls, ap_int, ap_uint.
 _CPP = """
-alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class
-co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype
-default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline
-int long main mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public
-register reinterpret_cast requires return short signed sizeof static static_assert static_cast std struct
-switch template this thread_local throw true try typedef typeid typename union unsigned using virtual void
-volatile wchar_t while xor xor_eq
+alignas alignof and and_eq ap_int ap_uint asm auto bitand bitor bool break case catch char char16_t char32_t
+char8_t class co_await co_return co_yield compl concept const const_cast consteval constexpr constinit
+continue decltype default delete do double dynamic_cast else enum explicit export extern false float for
+friend goto hls if inline int long main mutable namespace new noexcept not not_eq nullptr operator or or_eq
+private protected public register reinterpret_cast requires return short signed sizeof static static_assert
+static_cast std struct switch template this thread_local throw true try typedef typeid typename union
+unsigned using virtual void volatile wchar_t while xor xor_eq
 """
 
 KEYWORDS = {

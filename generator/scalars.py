@@ -63,6 +63,11 @@ def shorten(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def one_line(text: str) -> str:
+    """``text`` with whatever would not print on one line escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def describe(node: Any) -> str:
     """``node`` as a message shows it: short, on one line, in YAML's words."""
     if node is None or isinstance(node, bool):
