@@ -5,8 +5,13 @@ from collections.abc import Iterable
 from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
-from tilewright.rtl.axi import AxiLiteSignature, AxiLiteSlave, AxiStreamSignature, AxiStreamSink, AxiStreamSource
+from tilewright.rtl.axi import (
+    AxiLiteSignature,
+    AxiLiteSlave,
+    AxiStreamSignature,
+    AxiStreamSink,
+    AxiStreamSource,
+)
 from tilewright.rtl.byte_lanes import beat_bytes
 from tilewright.rtl.gemm.control import COUNTERS, GemmControl
 from tilewright.rtl.register_file import Register
@@ -20,11 +25,11 @@ def input_streams(engine: wiring.Component) -> dict[str, object]:
 
 
 class GemmAxi(wiring.Component):
-    """A GEMM engine behind AMBA interfaces, all on ``aclk`` with the active-low synchronous reset ``aresetn``.
+    """A GEMM engine behind AMBA interfaces on ``aclk``, with the active-low synchronous reset ``aresetn``.
 
-    Every AMBA output comes from a register. Bytes of the streams as :mod:`tilewright.rtl.byte_lanes` lays them.
-    ``s_axis_channel`` has no ``tlast``: its length is ``n``. The wrapper adds two cycles of latency to a job
-    (a register slice on either side) and none to its throughput.
+    Every AMBA output comes from a register. Bytes of the streams as :mod:`tilewright.rtl.byte_lanes` lays
+    them. ``s_axis_channel`` has no ``tlast``: its length is ``n``. The wrapper adds two cycles of latency
+    to a job (a register slice on either side) and none to its throughput.
 
     Parameters
     ----------
@@ -44,7 +49,8 @@ class GemmAxi(wiring.Component):
     irq : Out(1), level
     """
 
-    def __init__(self, *, engine: wiring.Component, registers: Iterable[Register], address_width: int = 12) -> None:
+    def __init__(self, *, engine: wiring.Component, registers: Iterable[Register],
+                 address_width: int = 12) -> None:
         self.engine = engine
         self.registers = tuple(registers)
         self.address_width = address_width
@@ -53,12 +59,12 @@ class GemmAxi(wiring.Component):
             shape = port.payload.shape()  # type: ignore[attr-defined]
             self._interfaces[f"s_axis_{name}"] = In(
                 AxiStreamSignature(beat_bytes(shape), last="last" in shape.members))
-        self._interfaces[RESULT] = Out(AxiStreamSignature(beat_bytes(engine.result.payload.shape()), keep=True))
+        result_bytes = beat_bytes(engine.result.payload.shape())
+        self._interfaces[RESULT] = Out(AxiStreamSignature(result_bytes, keep=True))
         members = {"aclk": In(1), "aresetn": In(1), "irq": Out(1)}
         for prefix, interface in self._interfaces.items():
-            signature = interface.signature
-            for member, flow in (signature if interface.flow == Out else signature.flip()).members.items():
-                members[f"{prefix}_{member}"] = flow
+            for name, member in interface.signature.members.items():
+                members[f"{prefix}_{name}"] = member
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -86,7 +92,7 @@ class GemmAxi(wiring.Component):
         return m
 
     def _connect_ports(self, m: Module, prefix: str, interface: object) -> None:
-        """Join the flat ports ``prefix_*`` of the top with the members of ``interface`` of a component in it."""
+        """Join the ports ``prefix_*`` of the top with the members of ``interface`` of a component in it."""
         for member in self._interfaces[prefix].signature.members:
             port, inner = getattr(self, f"{prefix}_{member}"), getattr(interface, member)
             if self.signature.members[f"{prefix}_{member}"].flow == In:

@@ -6,7 +6,6 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.register_file import BusSignature, Register, RegisterFile
 
 COUNTERS = ("counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
@@ -18,17 +17,19 @@ class GemmControl(wiring.Component):
     """Register file and job queue in front of a GEMM engine's ``job`` port.
 
     A 1 written to ``start`` queues the job that the job registers hold; it is refused while the queue
-    is full. A dimension too large for the engine's field reaches it as 0, which it refuses as illegal rather than
-    running the number's low bits. Every error code the engine raises sets bit ``code - 1`` of ``error`` until
-    software clears it; ``irq`` is high while an enabled bit of ``irq_status`` (0 done, 1 error) is set.
+    is full. A dimension too large for the engine's field reaches it as 0, which it refuses as illegal
+    rather than running the number's low bits. Every error code the engine raises sets bit ``code - 1`` of
+    ``error`` until software clears it; ``irq`` is high while an enabled bit of ``irq_status`` (0 done, 1
+    error) is set.
 
     Parameters
     ----------
     job_shape : StructLayout
         Payload of the engine's ``job`` stream.
     registers : iterable of Register
-        Must hold start, status, done_count, error, irq_enable, irq_status, m, n, k, flags (bit 0 reuse_weights), the
-        four counters, and a zero-point register for each zero point of the job; constants are free.
+        Must hold start, status, done_count, error, irq_enable, irq_status, m, n, k, flags (bit 0
+        reuse_weights), the four counters, and a zero-point register for each zero point of the job;
+        constants are free.
     address_width : int
         Bits of a byte address.
     queue_depth : int
@@ -82,7 +83,8 @@ class GemmControl(wiring.Component):
 
         raised = self._raised(m)
         m.d.comb += [
-            registers.event.error.set.eq(Cat(raised & (self.error == code + 1) for code in range(ERROR_CODES))),
+            registers.event.error.set.eq(
+                Cat(raised & (self.error == code + 1) for code in range(ERROR_CODES))),
             registers.event.irq_status.set.eq(Cat(self.done, raised)),
             self.failed.eq(registers.event.error.pending.any()),
             self.irq.eq((registers.event.irq_status.pending & control.irq_enable).any()),

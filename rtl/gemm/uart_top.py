@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.gemm.axi_top import input_streams
 from tilewright.rtl.gemm.control import COUNTERS, GemmControl
 from tilewright.rtl.register_file import Register
@@ -18,8 +17,9 @@ LEDS = 3
 class GemmUart(wiring.Component):
     """A GEMM engine behind a UART (protocol: :class:`tilewright.rtl.uart_bridge.UartBridge`).
 
-    Needs nothing but a clock: it resets itself for 255 cycles after configuration, and again when the host sends a
-    break. ``led``: 0 a job is under way, 1 an error bit is set, 2 blinks with the clock divided by 2**24.
+    Needs nothing but a clock: it resets itself for 255 cycles after configuration, and again when the host
+    sends a break. ``led``: 0 a job is under way, 1 an error bit is set, 2 blinks with the clock divided by
+    2**24.
 
     Parameters
     ----------
