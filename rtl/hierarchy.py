@@ -6,7 +6,7 @@ to a module of its own. Verilator and Yosys see the same hierarchy.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -22,33 +22,41 @@ _library: ContextVar["dict[str, wiring.Component] | None"] = ContextVar("library
 class Shared(Elaboratable):
     """An instance of a component that is elaborated elsewhere, once.
 
-    Has the members of the component as attributes. The component must use its clock: every instance
-    connects ``clk`` and ``rst``. Instances of the same ``name`` must be made from
-    components of the same class with the same parameters: the first one defines the module.
+    Has the members of the component as attributes. Instances of one ``name`` in a design must be made
+    from components of the same class with the same parameters: the first one defines the module. The
+    component must use its clock: every instance connects ``clk`` and ``rst``.
     """
 
-    def __init__(self, component: wiring.Component, name: str) -> None:
-        self._component = component
+    def __init__(self, make: Callable[[], wiring.Component], name: str) -> None:
         self._name = name
-        component._MustUse__used = True  # instances after the first are elaborated through it
-        for member in component.signature.members:
-            setattr(self, member, getattr(component, member))
-
-    def elaborate(self, platform: object) -> Any:
         library = _library.get()
         if library is None:
-            return self._component
-        library.setdefault(self._name, self._component)
+            self._interface: Any = make()
+            self.component = self._interface
+        else:
+            if name not in library:
+                library[name] = make()
+            self.component = library[name]
+            self._interface = self.component.signature.create(path=(name,))
+        for member in self.component.signature.members:
+            setattr(self, member, getattr(self._interface, member))
+
+    def elaborate(self, platform: object) -> Any:
+        if _library.get() is None:
+            return self.component
         ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-        for path, member, value in self._component.signature.flatten(self._component):
+        for path, member, value in self.component.signature.flatten(self._interface):
             direction = "i" if member.flow == In else "o"
             ports[f"{direction}_{'__'.join(str(part) for part in path)}"] = value
         return Instance(self._name, **ports)
 
 
-def shared(component: wiring.Component, name: str) -> Shared:
-    """``component`` as a submodule whose hardware is elaborated once for all instances of ``name``."""
-    return Shared(component, name)
+def shared(make: Callable[[], wiring.Component], name: str) -> Shared:
+    """What ``make`` makes, as a submodule whose hardware is elaborated once for all instances of ``name``.
+
+    Where no design is being converted (in Amaranth's own simulator), every instance is a component of its own.
+    """
+    return Shared(make, name)
 
 
 @contextmanager

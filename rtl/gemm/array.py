@@ -41,7 +41,7 @@ class OutputStationaryRow(wiring.Component):
         swap: Value = self.swap
         weights, sums, low_done, high_done = [], [], [], []
         for col in range(self.cols):
-            pe = shared(OutputStationaryPe(**self.pe_parameters), "pe")
+            pe = shared(lambda: OutputStationaryPe(**self.pe_parameters), "pe")
             m.submodules[f"pe_{col}"] = pe
             m.d.comb += [pe.act_in.eq(act), pe.swap_in.eq(swap),
                          pe.weight_in.eq(lane(self.weights_in, col, self.weight_shape.width))]
@@ -114,7 +114,7 @@ class OutputStationaryArray(wiring.Component):
         swap: Value = self.swap
         grid = []
         for i in range(self.rows):
-            row = shared(OutputStationaryRow(**self.row_parameters), "row")
+            row = shared(lambda: OutputStationaryRow(**self.row_parameters), "row")
             m.submodules[f"row_{i}"] = row
             m.d.comb += [row.act.eq(lane(self.acts, i, self.act_shape.width)), row.weights_in.eq(weights),
                          row.swap.eq(swap)]
@@ -130,7 +130,7 @@ class OutputStationaryArray(wiring.Component):
         return m
 
     def _drain_pair(self, m: Module, index: int, rows: Sequence[OutputStationaryRow]) -> Value:
-        pair = shared(DrainPair(cols=self.cols, acc_width=self.acc_width), "drain_pair")
+        pair = shared(lambda: DrainPair(cols=self.cols, acc_width=self.acc_width), "drain_pair")
         m.submodules[f"drain_{index}"] = pair
         for side, row in zip(("north", "south"), rows, strict=False):
             m.d.comb += [getattr(pair, f"{side}_acc").eq(row.acc),
@@ -161,7 +161,7 @@ class StationaryOperandRow(wiring.Component):
         swap: Value = self.swap
         held, sums = [], []
         for col in range(self.cols):
-            pe = shared(StationaryOperandPe(**self.pe_parameters), "pe")
+            pe = shared(lambda: StationaryOperandPe(**self.pe_parameters), "pe")
             m.submodules[f"pe_{col}"] = pe
             m.d.comb += [pe.moving_in.eq(moving), pe.load_in.eq(load), pe.swap_in.eq(swap),
                          pe.held_in.eq(lane(self.held_in, col, self.held_width)),
@@ -205,7 +205,7 @@ class StationaryOperandArray(wiring.Component):
         swap: Value = self.swap
         reached: Value = self.push  # row i shifts from the push with index i on
         for i in range(self.rows):
-            row = shared(StationaryOperandRow(**self.row_parameters), "row")
+            row = shared(lambda: StationaryOperandRow(**self.row_parameters), "row")
             m.submodules[f"row_{i}"] = row
             m.d.comb += [row.moving.eq(lane(self.moving, i, self.moving_shape.width)), row.swap.eq(swap),
                          row.load.eq(reached), row.held_in.eq(held)]

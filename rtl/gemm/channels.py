@@ -1,8 +1,11 @@
 """Parameters of the output channels: their format, and the loader that spreads them over the lanes."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from tilewright.rtl.requantize import prescale
+from tilewright.rtl.shift_round import COARSE_BITS, PRESCALE
 
 BIAS_WIDTH = 32
 SHIFT_WIDTH = 6
@@ -16,6 +19,13 @@ def channel_layout(*, out: Shape, multiplier_bits: int, clip: bool) -> data.Stru
     if clip:
         fields |= {"low": out, "high": out}
     return data.StructLayout(fields)
+
+
+def stored_layout(channel: data.StructLayout) -> data.StructLayout:
+    """A channel's parameters as the lanes keep them: multiplier and shift prescaled (see ``Requantize``)."""
+    fields = dict(channel.members)
+    return data.StructLayout(fields | {
+        "multiplier": unsigned(Shape.cast(fields["multiplier"]).width + PRESCALE), "shift": unsigned(COARSE_BITS)})
 
 
 class ChannelLoader(wiring.Component):
@@ -38,7 +48,7 @@ class ChannelLoader(wiring.Component):
             "beats": In(stream.Signature(layout)), "take": In(1), "count": In(range(channels_max + 1)),
             "idle": Out(1), "available": Out(1), "used": In(1),
             "opened": In(1), "opened_bank": In(1), "closed": In(1), "closed_bank": In(1),
-            "write": Out(lanes), "write_address": Out(range(2 * groups)), "write_data": Out(layout)})
+            "write": Out(lanes), "write_address": Out(range(2 * groups)), "write_data": Out(stored_layout(layout))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -47,7 +57,8 @@ class ChannelLoader(wiring.Component):
         lane_select = Signal(self.lanes, init=1)
         complete = Signal()
         m.d.comb += [
-            self.beats.ready.eq(loading), self.write_data.eq(self.beats.payload),
+            self.beats.ready.eq(loading),
+            *self._prescaled(),
             self.write.eq(Mux(loading & self.beats.valid, lane_select, 0)),
             complete.eq(loading & self.beats.valid & (lane_select[-1] | final))]
         with m.If(self.take):
@@ -58,8 +69,14 @@ class ChannelLoader(wiring.Component):
                          lane_select.eq(lane_select.rotate_left(1)),
                          self.write_address.eq(self.write_address + lane_select[-1])]
         self._count_groups(m, complete)
-        self._count_jobs(m, loading, bank)
+        self._count_jobs(m, ~loading | (self.beats.valid & final), bank)
         return m
+
+    def _prescaled(self) -> list[object]:
+        beat = self.beats.payload
+        multiplier, shift = prescale(beat.multiplier, beat.shift)
+        fields = {name: beat[name] for name in self.layout.members} | {"multiplier": multiplier, "shift": shift}
+        return [self.write_data[name].eq(value) for name, value in fields.items()]
 
     def _count_groups(self, m: Module, complete: Signal) -> None:
         fresh = Signal(range(self.groups * 2 + 1))
@@ -69,9 +86,9 @@ class ChannelLoader(wiring.Component):
         with m.Elif(self.used):
             m.d.sync += self.available.eq(fresh != 1)
 
-    def _count_jobs(self, m: Module, loading: Signal, bank: Signal) -> None:
+    def _count_jobs(self, m: Module, loaded: Value, bank: Signal) -> None:
         users = [Signal(range(self.jobs_max + 1), name=f"users_{i}") for i in range(2)]
         for i, count in enumerate(users):
             m.d.sync += count.eq(count + (self.opened & (self.opened_bank == i))
                                  - (self.closed & (self.closed_bank == i)))
-        m.d.comb += self.idle.eq(~loading & (Mux(bank, users[0], users[1]) == 0))
+        m.d.comb += self.idle.eq(loaded & (Mux(bank, users[0], users[1]) == 0))

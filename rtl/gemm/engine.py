@@ -1,13 +1,13 @@
 """The GEMM engine: streams in, systolic array, streams out."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Const, Module, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.gemm.accumulator import ACCUMULATE_LATENCY, SUM_LEAD, AccumulatorLane
 from tilewright.rtl.gemm.array import DRAIN_LATENCY, OutputStationaryArray, StationaryOperandArray, lane
-from tilewright.rtl.gemm.channels import ChannelLoader, channel_layout
+from tilewright.rtl.gemm.channels import ChannelLoader, channel_layout, stored_layout
 from tilewright.rtl.gemm.operand_buffer import READ_LATENCY, OperandBuffer
 from tilewright.rtl.gemm.result_path import CHANNEL_LATENCY, ResultPath
 from tilewright.rtl.gemm.sequencer import OutputStationarySequencer, ceil_div
@@ -148,12 +148,12 @@ class GemmEngine(wiring.Component):
         def requantize() -> Requantize:
             assert self.requant is not None
             return Requantize(acc_width=acc_width, out_shape=self.out, mode=self.requant, split=split,
-                              multiplier_bits=self.multiplier_bits, target=self.target)
+                              activation=self.activation, prescale=False, multiplier_bits=self.multiplier_bits, target=self.target)
 
         return ResultPath(
             cols=self.cols, acc_width=acc_width, out=self.out, split=split,
-            broadcast=self.dataflow == "input_stationary", activation=self.activation, credits=self.credits,
-            channel=self.channel_layout, channel_groups=groups, requantize=requantize if self.requant else None)
+            broadcast=self.dataflow == "input_stationary", credits=self.credits,
+            channel=stored_layout(self.channel_layout), channel_groups=groups, requantize=requantize if self.requant else None)
 
     def _connect_passes(self, m: Module, buffers: dict[str, OperandBuffer], sequencer: wiring.Component,
                         prefixes: dict[str, str]) -> None:
@@ -213,9 +213,13 @@ class GemmEngine(wiring.Component):
         chain: dict[str, Value] = {
             name: delayed(m, getattr(sequencer, f"sum_{name}"), to_sums - SUM_LEAD, f"sum_{name}")
             for name in ("address", "valid", "first", "last")}
+
+        def make_accumulator() -> AccumulatorLane:
+            return AccumulatorLane(depth=sequencer.vectors_max, sum_width=sum_width, acc_width=self.acc_width,
+                                   overflow=self.overflow)
+
         for i in range(self.cols):
-            accumulator = shared(AccumulatorLane(depth=sequencer.vectors_max, sum_width=sum_width,
-                                                 acc_width=self.acc_width, overflow=self.overflow), "accumulator")
+            accumulator = shared(make_accumulator, "accumulator")
             m.submodules[f"accumulator_{i}"] = accumulator
             m.d.comb += [getattr(accumulator, name).eq(value) for name, value in chain.items()]
             m.d.comb += [accumulator.sum.eq(lane(array.sums, i, sum_width).as_signed()),
@@ -264,32 +268,35 @@ class GemmEngine(wiring.Component):
 
         done = []
 
-        def hand_out(name: str, idle: Value, needed: Value | int = 1) -> Value:
+        def hand_out(name: str, idle: Value, needed: Value | int = 1) -> tuple[Value, Value]:
             taken, take = Signal(name=f"{name}_taken"), Signal(name=f"{name}_take")
             m.d.comb += take.eq(offered & ~taken & idle & needed)
             m.d.sync += taken.eq((taken | take) & ~accepted)
             done.append(taken | take | (~needed if isinstance(needed, Value) else 0))
-            return take
+            return take, taken
 
         new_weights = ~job.reuse_weights
-        takes = {"act": hand_out("act", buffers["act"].idle),
-                 "weight": hand_out("weight", buffers["weight"].idle, new_weights)}
-        sequencer_take = hand_out("sequencer", sequencer.idle)
+        act_take, _ = hand_out("act", buffers["act"].idle)
+        weight_take, weight_taken = hand_out("weight", buffers["weight"].idle, new_weights)
+        # A reader turns to new weights when they have begun to load: its turn frees the other bank.
+        weights_begun = weight_taken | job.reuse_weights
+        pushes_weights = self.dataflow == "weight_stationary"
+        sequencer_take, _ = hand_out("sequencer", sequencer.idle & (pushes_weights | weights_begun))
         weight_reader_take = sequencer_take
         m.d.comb += sequencer.take.eq(sequencer_take)
         if self.dataflow != "output_stationary":
-            push_take = hand_out("push", sequencer.push_idle)
+            push_take, _ = hand_out("push", sequencer.push_idle & (~Const(pushes_weights, 1) | weights_begun))
             m.d.comb += sequencer.push_take.eq(push_take)
-            if self.dataflow == "weight_stationary":
+            if pushes_weights:
                 weight_reader_take = push_take
         if channels is not None:
-            channel_take = hand_out("channel", channels.idle, new_weights)
+            channel_take, _ = hand_out("channel", channels.idle, new_weights)
             bank = Signal(init=1)
             opened_bank = bank ^ new_weights
-            with m.If(sequencer_take):
+            with m.If(accepted):
                 m.d.sync += bank.eq(opened_bank)
             m.d.comb += [channels.take.eq(channel_take), channels.count.eq(job.n),
-                         channels.opened.eq(sequencer_take), channels.opened_bank.eq(opened_bank)]
+                         channels.opened.eq(accepted), channels.opened_bank.eq(opened_bank)]
         all_taken = done[0]
         for one in done[1:]:
             all_taken = all_taken & one
@@ -300,7 +307,7 @@ class GemmEngine(wiring.Component):
                      buffers["weight"].rewind.eq(weight_reader_take)]
         for name, buffer in buffers.items():
             inner, outer = self._fill_counts(name)
-            m.d.comb += [buffer.take.eq(takes[name]), buffer.inner.eq(getattr(job, inner)),
+            m.d.comb += [buffer.take.eq(act_take if name == "act" else weight_take), buffer.inner.eq(getattr(job, inner)),
                          buffer.outer.eq(getattr(job, outer))]
             if self.zero_points[name]:
                 m.d.comb += buffer.zero_point.eq(getattr(job, f"{name}_zero_point"))

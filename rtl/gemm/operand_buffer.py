@@ -8,13 +8,13 @@ from amaranth.lib.wiring import In, Out
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 
-READ_LATENCY = 2
+READ_LATENCY = 3  # memory, its output register, the gate for bubbles
 
 
 class OperandLane(wiring.Component):
     """The memory of one lane.
 
-    ``operand(t + 2)`` is the element at ``read_address(t)``, less the zero point that was at
+    ``operand(t + 3)`` is the element at ``read_address(t)``, less the zero point that was at
     ``zero_point`` when it was written; it is zero when ``read_valid(t)`` is low. ``next_address`` and
     ``next_valid`` are the read port one cycle later: the next lane's.
     """
@@ -45,8 +45,13 @@ class OperandLane(wiring.Component):
         m.d.comb += [
             write.en.eq(self.write_enable), write.addr.eq(self.write_address), write.data.eq(written),
             read.en.eq(1), read.addr.eq(self.read_address)]
-        m.d.sync += [self.next_valid.eq(self.read_valid), self.next_address.eq(self.read_address),
-                     self.operand.eq(Mux(self.next_valid, read.data, 0))]
+        # A register with nothing in front of it and no reset moves into the block RAM.
+        fetched = Signal(self.operand_shape, reset_less=True)
+        fetched_valid = Signal()
+        m.d.sync += [
+            self.next_valid.eq(self.read_valid), self.next_address.eq(self.read_address),
+            fetched.eq(read.data), fetched_valid.eq(self.next_valid),
+            self.operand.eq(Mux(fetched_valid, fetched, 0))]
         return m
 
 
@@ -56,7 +61,7 @@ class Fill(wiring.Component):
     ``take`` starts a matrix of ``inner`` beats for every started ``stride`` of ``outer``. ``write`` is high
     with each of them. ``last`` early: the missing beats are written without the stream; ``last``
     missing: what follows is swallowed up to it. Either pulses ``error``. No beat is taken while
-    ``room`` is low. ``idle`` is high when the matrix is complete.
+    ``room`` is low. ``idle`` is high from the cycle on in which the last beat is taken.
     """
 
     def __init__(self, *, inner_max: int, outer_max: int, stride: int) -> None:
@@ -78,10 +83,11 @@ class Fill(wiring.Component):
             self.ready.eq((loading & ~phantom & self.room) | swallowing),
             self.write.eq(loading & self.room & (self.valid | phantom)),
             beat.eq(self.write & ~phantom), final.eq(inner_last & outer_last),
-            self.error.eq(beat & (self.last != final)), self.idle.eq(~loading & ~swallowing)]
+            self.error.eq(beat & (self.last != final)),
+            self.idle.eq((~loading & ~swallowing) | (self.write & final & (phantom | self.last)))]
         with m.If(self.take):
             m.d.sync += [
-                loading.eq(1), inner.eq(self.inner), inner_left.eq(self.inner), outer_left.eq(self.outer),
+                loading.eq(1), phantom.eq(0), inner.eq(self.inner), inner_left.eq(self.inner), outer_left.eq(self.outer),
                 inner_last.eq(self.inner == 1), outer_last.eq(self.outer <= self.stride)]
         with m.Elif(self.write):
             m.d.sync += [inner_left.eq(inner_left - 1), inner_last.eq(inner_left == 2)]
@@ -216,13 +222,17 @@ class OperandBuffer(wiring.Component):
         valid: Value = self.step
         address: Value = read_address
         operands = []
+
+        def make_lane() -> OperandLane:
+            return OperandLane(element=self.element, operand=self.operand_shape, depth=self.depth,
+                               zero_point=self.has_zero_point)
+
         if self.has_zero_point:
             zero_point = Signal(self.element)
             with m.If(self.take):
                 m.d.sync += zero_point.eq(self.zero_point)
         for i in range(self.lanes):
-            lane = shared(OperandLane(element=self.element, operand=self.operand_shape, depth=self.depth,
-                                      zero_point=self.has_zero_point), self.lane_name)
+            lane = shared(make_lane, self.lane_name)
             m.submodules[f"lane_{i}"] = lane
             m.d.comb += [
                 lane.write_enable.eq(write), lane.write_address.eq(write_address),

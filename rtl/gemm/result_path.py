@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -83,19 +83,18 @@ class ResultPath(wiring.Component):
     still. The caller never has more than ``credits`` rows on the way; ``closed`` and ``closed_bank`` tell that
     the last row of a job has its parameters behind it.
 
-    ``requantize`` makes one lane's unit, or is None: then the sums themselves are the results.
+    ``channel`` is the layout in which the lanes keep a channel's parameters. ``requantize`` makes one lane's unit, or is None: then the sums themselves are the results.
     ``broadcast`` reads one parameter set per row and hands it from lane to lane (rows that are one channel).
     """
 
-    def __init__(self, *, cols: int, acc_width: int, out: Shape, split: bool, broadcast: bool, activation: str,
-                 credits: int, channel: data.StructLayout, channel_groups: int,
+    def __init__(self, *, cols: int, acc_width: int, out: Shape, split: bool, broadcast: bool, credits: int,
+                 channel: data.StructLayout, channel_groups: int,
                  requantize: Callable[[], Requantize] | None) -> None:
         self.cols = cols
         self.acc_width = acc_width
         self.out = out
         self.split = split
         self.broadcast = broadcast
-        self.activation = activation
         self.credits = credits
         self.channel = channel
         self.channel_addresses = 2 * channel_groups
@@ -136,11 +135,11 @@ class ResultPath(wiring.Component):
             return [Cat(delayed(m, value[:low], 1, f"low_{i}"), value[low:]).as_signed()
                     for i, value in enumerate(sums)], 1
         finished = []
-        parameters: Value | None = None
+        parameters: data.View | None = None
         address: Value = self.rows.channel
         for i, value in enumerate(sums):
             if parameters is None or not self.broadcast:
-                memory = shared(ChannelMemory(layout=self.channel, depth=self.channel_addresses), "channel_memory")
+                memory = shared(lambda: ChannelMemory(layout=self.channel, depth=self.channel_addresses), "channel_memory")
                 m.submodules[f"channel_{i}"] = memory
                 m.d.comb += [memory.write.eq(self.channel_write[i]), memory.write_address.eq(self.channel_address),
                              memory.write_data.eq(self.channel_data), memory.read_address.eq(address)]
@@ -149,28 +148,10 @@ class ResultPath(wiring.Component):
                 handed = Signal(self.channel, name=f"channel_{i}")
                 m.d.sync += handed.eq(parameters)
                 parameters = handed
-            unit = self.requantize()
-            latency = unit.latency
-            lane_unit = shared(unit, "requantize")
+            lane_unit = shared(self.requantize, "requantize")
+            latency = lane_unit.component.latency
             m.submodules[f"requantize_{i}"] = lane_unit
-            m.d.comb += [lane_unit.acc.eq(value.as_signed()), *self._parameters(lane_unit, parameters)]
+            m.d.comb += [lane_unit.acc.eq(value.as_signed()),
+                         *(getattr(lane_unit, name).eq(parameters[name]) for name in self.channel.members)]
             finished.append(lane_unit.result)
         return finished, latency
-
-    def _parameters(self, unit: Requantize, of: Value) -> list[object]:
-        """The channel's parameters at one unit; the bounds are the format's, the zero point's or the channel's."""
-        lowest, highest = _bounds(self.out)
-        low, high = Const(lowest, self.out), Const(highest, self.out)
-        if self.activation == "relu":
-            low = Mux(of.zero_point > lowest, of.zero_point, lowest)
-        elif self.activation == "clip":
-            low, high = of.low, of.high
-        fields = {"bias": of.bias, "multiplier": of.multiplier, "shift": of.shift, "zero_point": of.zero_point,
-                  "low": low, "high": high}
-        return [getattr(unit, name).eq(value) for name, value in fields.items()]
-
-
-def _bounds(shape: Shape) -> tuple[int, int]:
-    if shape.signed:
-        return -(1 << shape.width - 1), (1 << shape.width - 1) - 1
-    return 0, (1 << shape.width) - 1
