@@ -80,6 +80,12 @@ def schema_of(family: str) -> Schema:
     return json_schema(SPECS[family])
 
 
+def require_family(name: str) -> None:
+    """``UserError`` unless there is a family called ``name``."""
+    if name not in SPECS:
+        raise UserError(not_allowed(("family",), name, list(SPECS)).text)
+
+
 # -- the design being put together ---------------------------------------------------------------------
 
 

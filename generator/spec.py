@@ -4,6 +4,7 @@ Everything that follows from the fields is a property of the spec. Fields check 
 only several of them together can get wrong, a spec yields from ``problems``.
 """
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -94,6 +95,21 @@ class Spec(Part):
     def problems(self) -> Iterator[Problem]:
         """What is wrong with the fields together; each was valid alone."""
         yield from ()
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What the design comes to, a topic and a line on it each."""
+        return []
+
+    def derived(self) -> dict[str, Any]:
+        """Every derived property by name, plain enough for JSON."""
+        names_of_properties = [
+            name
+            for name in dir(type(self))
+            if not name.startswith("_") and isinstance(inspect.getattr_static(type(self), name), property)
+            and name not in dir(BaseModel)
+        ]
+        values = {name: getattr(self, name) for name in names_of_properties}
+        return {name: value.name if isinstance(value, IntFormat) else value for name, value in values.items()}
 
     @model_validator(mode="after")
     def _check_together(self) -> "Spec":

@@ -232,6 +232,29 @@ class GemmSpec(Spec):
         operands = self.act_buffer_bits + self.weight_buffer_bits
         return operands + self.channel_buffer_bits + self.partial_sum_buffer_bits
 
+    # -- in words ------------------------------------------------------------------------------------
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Array, numbers, buffers and workload."""
+        requantized = f", requantized ({self.rounding}) to {self.out}" if self.has_requant else ""
+        activation = f", {self.activation}" if self.activation != "none" else ""
+        buffers = {
+            "act": self.act_buffer_bits, "weight": self.weight_buffer_bits,
+            "channel": self.channel_buffer_bits, "partial sums": self.partial_sum_buffer_bits,
+        }
+        sizes = ", ".join(f"{name} {bits / 1024:.1f}" for name, bits in buffers.items() if bits)
+        macs = sum(job.m * job.n * job.k for job in self.workload)
+        jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
+        return [
+            ("array", f"{self.rows} x {self.cols} PEs, {self.dataflow}, pipeline {self.pe_pipeline}"),
+            ("top", self.top),
+            ("numbers", f"{self.act} x {self.weight} -> int{self.acc_width} ({self.acc_overflow})"
+                        f"{requantized}{activation}"),
+            ("limits", f"m {self.limits.m}, n {self.limits.n}, k {self.limits.k}"),
+            ("buffers", f"{self.buffer_bits / 1024:.1f} kbit: {sizes}"),
+            ("workload", f"{jobs}, {macs} MACs"),
+        ]
+
     # -- what the fields contradict ------------------------------------------------------------------
 
     def problems(self) -> Iterator[Problem]:
@@ -295,7 +318,8 @@ class GemmSpec(Spec):
                 if "workload" in self.model_fields_set:
                     yield Problem(route, f"{text}: split the job")
                 else:
-                    yield Problem(("limits",), f"without a workload, one job at the limits has {text}: write one")
+                    yield Problem(("limits",), (
+                        f"one job at the limits, the workload unless one is written, has {text}: write one"))
             if job.reuse_weights and before is None:
                 yield Problem((*route, "reuse_weights"), "true in the first job; no weights are resident yet")
             elif job.reuse_weights and before is not None and (job.n, job.k) != (before.n, before.k):
