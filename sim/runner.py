@@ -8,9 +8,19 @@ ports, ``rtl/<name>.v`` is the design, ``sim/vectors/<case>/`` holds stimulus an
     checks = run_cocotb(folder, seed=7)                              # protocol: cocotb 2.1
 """
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from tilewright.errors import ToolError
+from tilewright.sim.cosim.gemm_ports import GemmPorts, read_jobs
+from tilewright.sim.cosim.results import read_results
+from tilewright.sim.verilator import COCOTB_FLAGS, Progress, compile_model, lint
 
 
 @dataclass(frozen=True)
@@ -31,12 +41,24 @@ class Divergence:
     job: int
     index: tuple[int, int]  # row, column of the job's result matrix
     beat: int
-    lane: int
+    lane: int | None  # None when no value is wrong but keep, last or an unused lane
     cycle: int
     unit: str  # the PE or column of PEs it came from
-    expected: str
-    actual: str
+    expected: int
+    actual: int
+    text: str  # all of it, in words
     command: str  # reproduces it
+
+    def __str__(self) -> str:
+        return f"{self.text}; rerun: {self.command}"
+
+
+@dataclass(frozen=True)
+class Harness:
+    """A compiled batch harness and the ports it was compiled for."""
+
+    executable: Path
+    ports: GemmPorts
 
 
 @dataclass(frozen=True)
@@ -60,18 +82,26 @@ class HarnessResult:
 
 
 def build_harness(
-    folder: Path, *, sources: Sequence[Path] | None = None, top: str | None = None, cache: Path | None = None
-) -> Path:
-    """Compile model and batch harness of ``folder``; path of the executable, from the cache if it is there.
+    folder: Path,
+    *,
+    sources: Sequence[Path] | None = None,
+    top: str | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Harness:
+    """Compile model and batch harness of ``folder``, or take them from the cache.
 
-    ``sources`` replaces ``rtl/<name>.v`` (a synthesized netlist and its cell models, say); ``top``
-    the module name. ``cache`` defaults to ``.cache/verilator`` beside ``folder``. Raises ``ToolError``.
+    ``sources`` replaces ``rtl/<name>.v`` (a synthesized netlist and its cell models, say), ``top`` the
+    module name. ``cache`` defaults to ``.cache/verilator`` beside ``folder``. Raises ``ToolError``.
     """
-    raise NotImplementedError
+    ports, sources, top, cache = _model(folder, sources, top, cache)
+    executable = compile_model(
+        sources=sources, top=top, main=folder / "sim/harness.cpp", cache=cache, progress=progress)
+    return Harness(executable, ports)
 
 
 def run_harness(
-    executable: Path,
+    harness: Harness,
     vectors: Path,
     *,
     stall: float = 0.0,
@@ -86,14 +116,30 @@ def run_harness(
     ``stall`` is the probability of a stall, on every port, both sides; ``reset_at`` resets the
     engine in that cycle and starts over; ``dump`` writes the results in the format of ``result.txt``
     (then ``result.txt`` may be absent and nothing is compared); ``free_run`` repeats
-    the jobs for that many cycles, to measure speed.
+    the jobs for that many cycles, to measure speed. ToolError when the vectors cannot be read or the
+    executable breaks.
     """
-    raise NotImplementedError
+    command = [str(harness.executable), str(vectors), "--stall", repr(stall), "--seed", str(seed)]
+    for option, value in (("--reset-at", reset_at), ("--max-cycles", max_cycles), ("--dump", dump),
+                          ("--free-run", free_run)):
+        if value is not None:
+            command += [option, str(value)]
+    answer = _answer(command)
+    line = " ".join(command)
+    divergence = answer["first_divergence"]
+    first = None if divergence is None else _divergence(harness.ports, vectors, divergence, line)
+    message = str(first) if first else f"{answer['message']}, in cycle {answer['cycles']}; rerun: {line}"
+    return HarnessResult(
+        passed=answer["passed"], message="" if answer["passed"] else message, jobs=answer["jobs"],
+        values=answer["values"], cycles=answer["cycles"], seconds=answer["seconds"],
+        counters=answer["counters"], done_cycles=answer["per_job_done_cycles"],
+        active=answer["per_job_active"], first_divergence=first)
 
 
-def bare_loop(executable: Path, cycles: int = 200_000) -> float:
+def bare_loop(harness: Harness, cycles: int = 200_000) -> float:
     """Cycles per second of the model alone: nothing but its clock moves."""
-    raise NotImplementedError
+    answer = _answer([str(harness.executable), "--bare", str(cycles)])
+    return float(answer["cycles"] / answer["seconds"])
 
 
 def run_cocotb(
@@ -102,15 +148,114 @@ def run_cocotb(
     module: str = "cosim.gemm_tests",
     seed: int = 1,
     tests: Sequence[str] = (),
+    vectors: Path | None = None,
     waves: bool = False,
     sources: Sequence[Path] | None = None,
     top: str | None = None,
     cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> list[Check]:
     """Run a cocotb module of ``folder/sim`` under Verilator; a check for each test.
 
-    ``tests`` limits the run to these names. A run without tests, without a results file
-    or with a simulator that ended badly is a failed check, never an empty list. ``waves`` leaves
-    ``folder/sim/dump.vcd``.
+    ``tests`` limits the run to these names, ``vectors`` replaces ``folder/sim/vectors``. A run without tests,
+    without a results file or with a simulator that ended badly is a failed check, never an
+    empty list. The results stay in ``folder/sim/results/``; ``waves`` leaves ``folder/sim/dump.vcd``.
     """
-    raise NotImplementedError
+    _, sources, top, cache = _model(folder, sources, top, cache)
+    settings = cocotb_settings()
+    executable = compile_model(
+        sources=sources, top=top, main=Path(settings["main"]), cache=cache, progress=progress,
+        flags=[*COCOTB_FLAGS, *(["--trace"] if waves else [])],
+        link_flags=[f"-L{settings['library']}", f"-Wl,-rpath,{settings['library']}", "-lcocotbvpi_verilator"])
+    simulation = folder.resolve() / "sim"
+    results = simulation / "results" / f"{module.rpartition('.')[2]}.xml"
+    evidence = results.with_suffix(".evidence")
+    results.parent.mkdir(exist_ok=True)
+    for old in (results, evidence):
+        old.unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "PYGPI_PYTHON_BIN": sys.executable,
+        "GPI_USERS": settings["users"],
+        "PYTHONPATH": os.pathsep.join([str(simulation), *filter(None, sys.path)]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COCOTB_TOPLEVEL": top,
+        "TOPLEVEL_LANG": "verilog",
+        "COCOTB_TEST_MODULES": module,
+        "COCOTB_RESULTS_FILE": str(results),
+        "COCOTB_RANDOM_SEED": str(seed),
+        "COCOTB_TRUST_INERTIAL_WRITES": "1",
+        "EVIDENCE": str(evidence),
+    }
+    if tests:
+        environment["COCOTB_TEST_FILTER"] = "|".join(tests)
+    if vectors is not None:
+        environment["VECTORS"] = str(vectors.resolve())
+    run = subprocess.run(
+        [str(executable), *(["--trace"] if waves else [])], cwd=simulation, env=environment, check=False,
+        capture_output=True, text=True, errors="replace")
+    results.with_suffix(".log").write_text(run.stdout + run.stderr)
+    checks = [Check(result.name, result.passed, result.seconds, result.message, result.values)
+              for result in read_results(results)]
+    if run.returncode and all(check.passed for check in checks):
+        log = results.with_suffix(".log")
+        checks.append(Check("simulator", False, 0.0, f"ended with {run.returncode}; see {log}"))
+    return checks
+
+
+def cocotb_settings() -> dict[str, str]:
+    """Files of the installed cocotb: its main program for Verilator, its libraries, what they load."""
+    try:
+        import cocotb_tools.config as config
+        import find_libpython
+    except ImportError:
+        raise ToolError("cocotb is not installed; pip install 'tilewright[sim]'") from None
+    python = find_libpython.find_libpython()
+    if python is None:
+        raise ToolError("cocotb needs Python's shared library (libpython); this Python was built without it")
+    return {
+        "main": str(config.share_dir / "lib/verilator/verilator.cpp"),
+        "library": str(config.libs_dir),
+        "users": f"{python};{config.pygpi_entry_point()}",
+    }
+
+
+def run_lint(folder: Path) -> Check:
+    """``verilator -Wall`` on the design: passed when ``sim/waivers.vlt`` waives every warning."""
+    ports, sources, _, _ = _model(folder, None, None, None)
+    warnings = lint(sources, top=ports.design, waivers=folder / "sim/waivers.vlt")
+    more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+    return Check("lint", not warnings, 0.0, warnings[0] + more if warnings else "")
+
+
+def _model(
+    folder: Path, sources: Sequence[Path] | None, top: str | None, cache: Path | None
+) -> tuple[GemmPorts, list[Path], str, Path]:
+    """Ports, sources, top module and cache folder: what the build folder says where nothing was given."""
+    ports = GemmPorts.load(folder / "sim/design.json")
+    chosen = [folder / "rtl" / f"{ports.design}.v"] if sources is None else list(sources)
+    return ports, chosen, top or ports.module, cache or folder.resolve().parent / ".cache/verilator"
+
+
+def _answer(command: list[str]) -> dict[str, Any]:
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode not in (0, 1) or not run.stdout.startswith("{"):
+        lines = run.stderr.splitlines()
+        ended = f"the harness ended with {run.returncode}; rerun: {' '.join(command)}"
+        raise ToolError(lines[0] if lines else ended)
+    answer: dict[str, Any] = json.loads(run.stdout)
+    return answer
+
+
+def _divergence(ports: GemmPorts, vectors: Path, found: dict[str, Any], command: str) -> Divergence:
+    """Name the place of a wrong beat."""
+    job = read_jobs(vectors)[found["job"]]
+    expected, actual = ((int(beat["data"], 16), int(beat["keep"], 16), beat["last"])
+                        for beat in (found["expected"], found["actual"]))
+    text = ports.divergence(found["job"], job, found["beat"], expected, actual, found["cycle"])
+    lane = ports.wrong_lane(expected, actual)
+    return Divergence(
+        job=found["job"], index=ports.index(job, found["beat"], lane or 0), beat=found["beat"], lane=lane,
+        cycle=found["cycle"], unit=ports.unit(job, found["beat"], lane or 0), text=text, command=command,
+        expected=ports.result.unpack(expected[0])[lane or 0],
+        actual=ports.result.unpack(actual[0])[lane or 0])

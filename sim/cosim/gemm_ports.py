@@ -1,0 +1,247 @@
+"""What the files of a GEMM build folder mean: ports, jobs, beats and the place of every value.
+
+Plain Python on plain numbers, so that the copy in a build folder runs without Tilewright.
+``design.json`` is :class:`GemmPorts`; a folder of vectors is a :class:`Case`. Order of the beats, with
+lanes across and tiles of ``rows`` x ``cols``:
+
+=================  ========================  ========================  ===============================
+dataflow           act                       weight                    result
+=================  ========================  ========================  ===============================
+output_stationary  m tile, k: A[m0+lane][k]  n tile, k: B[k][n0+lane]  m tile, n tile, row:
+                                                                       C[m0+row][n0+lane]
+weight_stationary  k tile, m: A[m][k0+lane]  n tile, k: B[k][n0+lane]  n tile, m: C[m][n0+lane]
+input_stationary   m tile, k: A[m0+lane][k]  k tile, n: B[k0+lane][n]  m tile, n: C[m0+lane][n]
+=================  ========================  ========================  ===============================
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+OUTPUT_STATIONARY = "output_stationary"
+WEIGHT_STATIONARY = "weight_stationary"
+INPUT_STATIONARY = "input_stationary"
+JOB_FIELDS = ("m", "n", "k", "reuse_weights", "act_zero_point", "weight_zero_point")  # columns of jobs.txt
+CHANNEL_FIELDS = ("bias", "multiplier", "shift", "zero_point", "low", "high")  # columns of channel.txt
+ERROR_NONE, ERROR_SHAPE, ERROR_RESIDENT, ERROR_ACT_LAST, ERROR_WEIGHT_LAST = range(5)
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Elements side by side in one beat, lane 0 in the low bits."""
+
+    lanes: int
+    width: int
+    signed: bool
+
+    def pack(self, values: Iterable[int]) -> int:
+        """One beat as an unsigned number."""
+        mask = (1 << self.width) - 1
+        packed = 0
+        for lane, value in enumerate(values):
+            packed |= (value & mask) << (lane * self.width)
+        return packed
+
+    def unpack(self, packed: int) -> list[int]:
+        """The elements of a beat."""
+        mask = (1 << self.width) - 1
+        values = [(packed >> (lane * self.width)) & mask for lane in range(self.lanes)]
+        if self.signed:
+            sign = 1 << (self.width - 1)
+            values = [(value ^ sign) - sign for value in values]
+        return values
+
+
+@dataclass(frozen=True)
+class Job:
+    """One line of ``jobs.txt``: C[m][n] = A[m][k] @ B[k][n]."""
+
+    m: int
+    n: int
+    k: int
+    reuse_weights: int = 0
+    act_zero_point: int = 0
+    weight_zero_point: int = 0
+
+
+@dataclass(frozen=True)
+class GemmPorts:
+    """Ports of the engine: all that a bench needs to know about a design.
+
+    ``module`` is the Verilog module with the ``stream`` ports: the top, or the engine inside a bus wrapper.
+    ``job`` and ``channel`` map the fields that exist to their widths (``channel`` is empty when results
+    are not requantized), ``limits`` has the largest legal m, n and k.
+    """
+
+    design: str
+    module: str
+    rows: int
+    cols: int
+    dataflow: str
+    limits: dict[str, int]
+    job: dict[str, int]
+    act: Lanes
+    weight: Lanes
+    result: Lanes
+    channel: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "GemmPorts":
+        """From ``design.json``."""
+        values = json.loads(path.read_text())
+        for name in ("act", "weight", "result"):
+            values[name] = Lanes(**values[name])
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+
+    def to_json(self) -> str:
+        """Text of ``design.json``."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @property
+    def beats(self) -> dict[str, tuple[str, int, str]]:
+        """Beats of each stream for one job: ``(a, tile, b)`` stands for ``ceil(a / tile) * b``."""
+        shape = {
+            OUTPUT_STATIONARY: (("m", self.rows, "k"), ("n", self.cols, "k"), ("n", self.cols, "m")),
+            WEIGHT_STATIONARY: (("k", self.rows, "m"), ("n", self.cols, "k"), ("n", self.cols, "m")),
+            INPUT_STATIONARY: (("m", self.cols, "k"), ("k", self.rows, "n"), ("m", self.cols, "n")),
+        }[self.dataflow]
+        return {**dict(zip(("act", "weight", "result"), shape, strict=True)), "channel": ("n", 1, "")}
+
+    def count(self, stream: str, job: Job) -> int:
+        """Number of beats of ``stream`` that belong to ``job``."""
+        if job.reuse_weights and stream in ("weight", "channel"):
+            return 0
+        tiled, tile, times = self.beats[stream]
+        return -(-getattr(job, tiled) // tile) * (getattr(job, times) if times else 1)
+
+    def index(self, job: Job, beat: int, lane: int) -> tuple[int, int]:
+        """Row and column of C in lane ``lane`` of the job's result beat ``beat``."""
+        if self.dataflow == INPUT_STATIONARY:
+            return beat // job.n * self.cols + lane, beat % job.n
+        if self.dataflow == WEIGHT_STATIONARY:
+            return beat % job.m, beat // job.m * self.cols + lane
+        m_tile, row, column = 0, beat, 0
+        while True:
+            rows = min(self.rows, job.m - m_tile * self.rows)
+            beats = rows * -(-job.n // self.cols)
+            if row < beats:
+                column, row = divmod(row, rows)
+                return m_tile * self.rows + row, column * self.cols + lane
+            row -= beats
+            m_tile += 1
+
+    def unit(self, job: Job, beat: int, lane: int) -> str:
+        """The PE, or the column of PEs, that made this value."""
+        if self.dataflow == OUTPUT_STATIONARY:
+            return f"PE row {self.index(job, beat, lane)[0] % self.rows}, column {lane}"
+        return f"PE column {lane}"
+
+
+    def wrong_lane(self, expected: Sequence[int], actual: Sequence[int]) -> int | None:
+        """The first lane in use whose value differs; None when something else is wrong."""
+        wanted, got = self.result.unpack(expected[0]), self.result.unpack(actual[0])
+        return next((lane for lane in range(self.result.lanes)
+                     if expected[1] >> lane & 1 and wanted[lane] != got[lane]), None)
+
+    def divergence(
+        self, number: int, job: Job, beat: int, expected: Sequence[int], actual: Sequence[int], cycle: int
+    ) -> str:
+        """One line on a wrong beat (data, keep, last): tensor, job, index, cycle, unit, both values."""
+        shape = f"job {number} (m={job.m}, n={job.n}, k={job.k})"
+        wanted, got = self.result.unpack(expected[0]), self.result.unpack(actual[0])
+        lane = self.wrong_lane(expected, actual)
+        if lane is None:
+            return (f"result of {shape}, beat {beat}, cycle {cycle}: expected keep {expected[1]:b}, "
+                    f"last {expected[2]}, unused lanes 0; "
+                    f"got keep {actual[1]:b}, last {actual[2]}, data {got}")
+        row, column = self.index(job, beat, lane)
+        return (f"result[{row}][{column}] of {shape}, cycle {cycle}, {self.unit(job, beat, lane)}: "
+                f"expected {wanted[lane]}, got {got[lane]}")
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one vectors folder, beats packed as they appear on the ports."""
+
+    name: str
+    jobs: list[Job]
+    act: list[int]
+    weight: list[int]
+    channel: list[tuple[int, ...]]
+    result: list[tuple[int, int]]  # data, keep
+    cycles: int | None = None  # counter_cycles of the whole case when nothing stalls
+
+    @classmethod
+    def load(cls, folder: Path, ports: GemmPorts) -> "Case":
+        """Read a folder; ``ValueError`` when the files do not fit the jobs."""
+        result = []
+        for line in _lines(folder / "result.txt"):
+            keep = sum(1 << lane for lane, word in enumerate(line) if word != "-")
+            result.append((ports.result.pack(0 if word == "-" else int(word) for word in line), keep))
+        columns = [CHANNEL_FIELDS.index(name) for name in ports.channel]
+        widths = list(ports.channel.values())
+        cycles = folder / "cycles.txt"
+        case = cls(
+            name=folder.name,
+            jobs=read_jobs(folder),
+            act=[ports.act.pack(map(int, line)) for line in _lines(folder / "act.txt")],
+            weight=[ports.weight.pack(map(int, line)) for line in _lines(folder / "weight.txt")],
+            channel=[
+                tuple(int(line[column]) & ((1 << width) - 1)
+                      for column, width in zip(columns, widths, strict=True))
+                for line in (_lines(folder / "channel.txt") if columns else ())
+            ],
+            result=result,
+            cycles=int(cycles.read_text()) if cycles.exists() else None,
+        )
+        for stream in ("act", "weight", "result", *(["channel"] if columns else [])):
+            expected = sum(ports.count(stream, job) for job in case.jobs)
+            if len(getattr(case, stream)) != expected:
+                raise ValueError(
+                    f"{folder / stream}.txt: {len(getattr(case, stream))} beats; the jobs take {expected}")
+        return case
+
+    @classmethod
+    def load_all(cls, folder: Path, ports: GemmPorts) -> "list[Case]":
+        """Every case below ``folder``, by name; at least one."""
+        cases = [cls.load(path.parent, ports) for path in sorted(folder.glob("*/jobs.txt"))]
+        if not cases:
+            raise ValueError(f"{folder}: no vectors")
+        return cases
+
+    @classmethod
+    def joined(cls, cases: "Sequence[Case]") -> "Case":
+        """The jobs of all cases, one behind the other."""
+        return cls(
+            name="+".join(case.name for case in cases),
+            jobs=[job for case in cases for job in case.jobs],
+            act=[beat for case in cases for beat in case.act],
+            weight=[beat for case in cases for beat in case.weight],
+            channel=[beat for case in cases for beat in case.channel],
+            result=[beat for case in cases for beat in case.result],
+        )
+
+    def only(self, number: int, ports: GemmPorts) -> "Case":
+        """Job ``number`` alone; it must bring its own weights."""
+        streams = {}
+        for stream in ("act", "weight", "channel", "result"):
+            first = sum(ports.count(stream, job) for job in self.jobs[:number])
+            streams[stream] = getattr(self, stream)[first : first + ports.count(stream, self.jobs[number])]
+        return Case(name=f"{self.name}[{number}]", jobs=[self.jobs[number]], **streams)
+
+    def last(self, stream: str, ports: GemmPorts) -> list[int]:
+        """The ``last`` bit of every beat of ``stream``."""
+        bits: list[int] = []
+        for count in (ports.count(stream, job) for job in self.jobs):
+            bits += [0] * (count - 1) + [1] * min(count, 1)
+        return bits
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The jobs of a vectors folder."""
+    return [Job(*map(int, line)) for line in _lines(folder / "jobs.txt")]
+
+
+def _lines(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text().splitlines()]
