@@ -44,8 +44,10 @@ def train(x: FloatArray, labels: NDArray[np.int64]) -> list[FloatArray]:
     """Cross entropy, Adam with decoupled weight decay, cosine learning rate."""
     rng = np.random.default_rng(SEED)
     parameters = [
-        rng.normal(0, np.sqrt(2 / 64), (64, HIDDEN)), np.zeros(HIDDEN),
-        rng.normal(0, np.sqrt(1 / HIDDEN), (HIDDEN, 10)), np.zeros(10),
+        rng.normal(0, np.sqrt(2 / 64), (64, HIDDEN)),
+        np.zeros(HIDDEN),
+        rng.normal(0, np.sqrt(1 / HIDDEN), (HIDDEN, 10)),
+        np.zeros(10),
     ]
     first = [np.zeros_like(p) for p in parameters]
     second = [np.zeros_like(p) for p in parameters]
@@ -56,7 +58,7 @@ def train(x: FloatArray, labels: NDArray[np.int64]) -> list[FloatArray]:
         order = rng.permutation(len(x))
         for start in range(0, len(x), BATCH):
             step += 1
-            chosen = order[start:start + BATCH]
+            chosen = order[start : start + BATCH]
             hidden, logits = forward(parameters, x[chosen])
             exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
             error = (exponent / exponent.sum(axis=1, keepdims=True) - targets[chosen]) / len(chosen)
@@ -91,12 +93,17 @@ def main() -> None:
     if check:
         return
     np.savez(
-        OUTPUT, allow_pickle=False,
-        hidden_weight=parameters[0].astype(np.float32), hidden_bias=parameters[1].astype(np.float32),
-        output_weight=parameters[2].astype(np.float32), output_bias=parameters[3].astype(np.float32),
-        hidden_range=np.float32(hidden.max()), logit_range=np.float32(np.abs(logits).max()),
+        OUTPUT,
+        allow_pickle=False,
+        hidden_weight=parameters[0].astype(np.float32),
+        hidden_bias=parameters[1].astype(np.float32),
+        output_weight=parameters[2].astype(np.float32),
+        output_bias=parameters[3].astype(np.float32),
+        hidden_range=np.float32(hidden.max()),
+        logit_range=np.float32(np.abs(logits).max()),
         held_out_index=held_out_index.astype(np.int16),
-        images=pixels[held_out_index], labels=labels[held_out_index].astype(np.uint8),
+        images=pixels[held_out_index],
+        labels=labels[held_out_index].astype(np.uint8),
     )
     print(f"wrote {OUTPUT.name}, {OUTPUT.stat().st_size} bytes")
 

@@ -6,7 +6,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-
 from tilewright.sim.golden.gemm import gemm_reference
 from tilewright.sim.workloads import digits
 
@@ -109,7 +108,8 @@ def test_rounding_modes_differ_by_one_code_at_most(network, layers, mode):
 def test_logits_do_not_depend_on_the_batch(network, layers, batch):
     few = network.images[:40]
     np.testing.assert_array_equal(
-        digits.infer(layers, few, batch=batch), digits.infer(layers, network.images)[:40])
+        digits.infer(layers, few, batch=batch), digits.infer(layers, network.images)[:40]
+    )
 
 
 def test_an_engine_gets_each_layer_once_with_batches_it_can_hold(network, layers):
@@ -120,8 +120,10 @@ def test_an_engine_gets_each_layer_once_with_batches_it_can_hold(network, layers
         return digits.run_golden(layer, batches)
 
     digits.infer(layers, network.images, run)
-    assert seen == [("hidden", [(128, 64), (128, 64), (104, 64)]),
-                    ("output", [(128, 32), (128, 32), (104, 32)])]
+    assert seen == [
+        ("hidden", [(128, 64), (128, 64), (104, 64)]),
+        ("output", [(128, 32), (128, 32), (104, 32)]),
+    ]
 
 
 def test_a_narrower_multiplier_is_honoured(network):

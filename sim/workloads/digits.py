@@ -18,7 +18,6 @@ from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
-
 from tilewright.sim.golden.gemm import gemm
 from tilewright.sim.golden.requantize import quantize_scale
 
@@ -87,19 +86,38 @@ def load() -> Digits:
 def quantize(digits: Digits, *, multiplier_bits: int = 24) -> tuple[DenseLayer, DenseLayer]:
     """Both layers as integers, for an engine whose requantizer has multipliers of that many bits."""
     hidden = _quantize_layer(
-        "hidden", digits.weights[0], digits.biases[0], multiplier_bits=multiplier_bits,
-        scale_in=PIXEL_SCALE, zero_in=0, scale_out=digits.ranges[0] / (HIGH - LOW), zero_out=LOW,
+        "hidden",
+        digits.weights[0],
+        digits.biases[0],
+        multiplier_bits=multiplier_bits,
+        scale_in=PIXEL_SCALE,
+        zero_in=0,
+        scale_out=digits.ranges[0] / (HIGH - LOW),
+        zero_out=LOW,
     )
     output = _quantize_layer(
-        "output", digits.weights[1], digits.biases[1], multiplier_bits=multiplier_bits,
-        scale_in=hidden.scale, zero_in=LOW, scale_out=digits.ranges[1] / HIGH, zero_out=0,
+        "output",
+        digits.weights[1],
+        digits.biases[1],
+        multiplier_bits=multiplier_bits,
+        scale_in=hidden.scale,
+        zero_in=LOW,
+        scale_out=digits.ranges[1] / HIGH,
+        zero_out=0,
     )
     return hidden, output
 
 
 def _quantize_layer(
-    name: str, weight: FloatArray, bias: FloatArray, *, multiplier_bits: int,
-    scale_in: float, zero_in: int, scale_out: float, zero_out: int,
+    name: str,
+    weight: FloatArray,
+    bias: FloatArray,
+    *,
+    multiplier_bits: int,
+    scale_in: float,
+    zero_in: int,
+    scale_out: float,
+    zero_out: int,
 ) -> DenseLayer:
     weight_scale = np.abs(weight).max(axis=0) / HIGH
     codes = np.rint(weight / weight_scale).astype(np.int64)
@@ -120,8 +138,17 @@ def _quantize_layer(
 def run_golden(layer: DenseLayer, batches: Sequence[IntArray], *, mode: str = "rne") -> list[IntArray]:
     """A layer on the golden model, in rounding mode ``mode``."""
     return [
-        gemm(batch, layer.weight, bias=layer.bias, multiplier=layer.multiplier, shift=layer.shift,
-             zero_point=layer.zero_point, low=LOW, high=HIGH, mode=mode)
+        gemm(
+            batch,
+            layer.weight,
+            bias=layer.bias,
+            multiplier=layer.multiplier,
+            shift=layer.shift,
+            zero_point=layer.zero_point,
+            low=LOW,
+            high=HIGH,
+            mode=mode,
+        )
         for batch in batches
     ]
 
@@ -135,7 +162,7 @@ def infer(
     """
     if batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch!r}")
-    values = [images[start:start + batch].astype(np.int64) for start in range(0, len(images), batch)]
+    values = [images[start : start + batch].astype(np.int64) for start in range(0, len(images), batch)]
     for layer in layers:
         values = list(run(layer, values))
     return np.concatenate(values)
