@@ -126,6 +126,14 @@ def test_an_engine_gets_each_layer_once_with_batches_it_can_hold(network, layers
     ]
 
 
+def test_weights_travel_with_the_first_batch_of_a_layer_only(network, layers):
+    batches = [network.images[:128].astype(np.int64), network.images[128:200].astype(np.int64)]
+    first, second = digits.layer_jobs(layers[0], batches)
+    assert set(first) == {"a", "b", "bias", "multiplier", "shift", "zero_point"}
+    assert first["b"].shape == (64, 32) and first["a"] is batches[0]
+    assert set(second) == {"a", "reuse_weights"} and second["reuse_weights"] and second["a"] is batches[1]
+
+
 def test_a_narrower_multiplier_is_honoured(network):
     layers = digits.quantize(network, multiplier_bits=12)
     assert max(int(layer.multiplier.max()) for layer in layers) < 1 << 12

@@ -15,6 +15,7 @@ Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, with one s
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,6 +152,19 @@ def run_golden(layer: DenseLayer, batches: Sequence[IntArray], *, mode: str = "r
         )
         for batch in batches
     ]
+
+
+def layer_jobs(layer: DenseLayer, batches: Sequence[IntArray]) -> list[dict[str, Any]]:
+    """A layer as jobs of the driver: the weights travel with the first batch and stay for the others."""
+    first = {
+        "a": batches[0],
+        "b": layer.weight,
+        "bias": layer.bias,
+        "multiplier": layer.multiplier,
+        "shift": layer.shift,
+        "zero_point": layer.zero_point,
+    }
+    return [first, *({"a": batch, "reuse_weights": True} for batch in batches[1:])]
 
 
 def infer(
