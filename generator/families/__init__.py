@@ -1,6 +1,16 @@
 """The registry of families."""
 
-from tilewright.families.gemm import GemmSpec
+from tilewright.families.base import Family
+from tilewright.families.gemm_family import GemmFamily
 from tilewright.spec import Spec
 
-SPECS: dict[str, type[Spec]] = {"gemm": GemmSpec}
+FAMILIES: dict[str, Family] = {family.name: family for family in (
+    GemmFamily(),
+)}
+
+SPECS: dict[str, type[Spec]] = {name: family.spec_type for name, family in FAMILIES.items()}
+
+
+def family_of(spec: Spec) -> Family:
+    """The family that ``spec`` belongs to."""
+    return FAMILIES[spec.family]

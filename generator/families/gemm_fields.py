@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from tilewright.formats import IntFormat
-from tilewright.spec import OperandFormat, Part
+from tilewright.spec import BRANCH, OperandFormat, Part
 
 MAX_ARRAY = 64
 MAX_SIZE = 65_536
@@ -13,6 +13,7 @@ MIN_ACC_WIDTH = 2
 MAX_ACC_WIDTH = 48
 ORT_MULTIPLIER_BITS = 24  # the significand of the float32 scale that ONNX Runtime multiplies by
 
+WORD, MAPPING = f"{BRANCH}word", f"{BRANCH}mapping"  # the two ways to write acc and requant
 INT8 = IntFormat(8, signed=True)
 Dataflow = Literal["output_stationary", "weight_stationary", "input_stationary"]
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
@@ -49,7 +50,7 @@ class Requant(Part):
 
 
 def _tag(value: Any) -> str:
-    return "<word>" if isinstance(value, str) else "<map>"
+    return WORD if isinstance(value, str) else MAPPING
 
 
 def _acc(value: Any) -> Any:
@@ -75,7 +76,7 @@ class Numbers(Part):
         default=False, description="subtract a run-time zero point from every weight"
     )
     acc: Annotated[
-        Annotated[Literal["auto"], Tag("<word>")] | Annotated[Accumulator, Tag("<map>")],
+        Annotated[Literal["auto"], Tag(WORD)] | Annotated[Accumulator, Tag(MAPPING)],
         Discriminator(_tag),
         BeforeValidator(_acc),
         WithJsonSchema({
@@ -87,7 +88,7 @@ class Numbers(Part):
         }),
     ] = Field(default="auto", description="accumulator: auto is as wide as the worst case at limits.k needs")
     requant: Annotated[
-        Annotated[Literal["none"], Tag("<word>")] | Annotated[Requant, Tag("<map>")],
+        Annotated[Literal["none"], Tag(WORD)] | Annotated[Requant, Tag(MAPPING)],
         Discriminator(_tag),
         WithJsonSchema({"oneOf": [{"const": "none"}, Requant.model_json_schema()]}),
     ] = Field(default=Requant(), description="none: the results are the accumulators, without bias")

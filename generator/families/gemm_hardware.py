@@ -1,12 +1,20 @@
 """A GEMM spec as hardware: the engine and its tops."""
 
+from dataclasses import dataclass
+
 from amaranth.hdl import Shape
 from tilewright.families.gemm import GemmSpec
+from tilewright.families.gemm_registers import registers
 from tilewright.formats import IntFormat
+from tilewright.registers import hardware
+from tilewright.rtl.gemm.axi_top import GemmAxi
 from tilewright.rtl.gemm.engine import GemmEngine
 from tilewright.rtl.gemm.stream_top import GemmStream
+from tilewright.rtl.gemm.uart_top import GemmUart
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.requantize import Requantize
+
+BAUD_RATE = 1_000_000  # of a board's UART
 
 
 def shape(number: IntFormat) -> Shape:
@@ -35,7 +43,37 @@ def result_latency(spec: GemmSpec) -> int:
                       multiplier_bits=spec.multiplier_bits, activation=spec.activation, prescale=False).latency
 
 
+@dataclass(frozen=True)
+class CycleEngine:
+    """What the cycle model asks of an engine."""
+
+    rows: int
+    cols: int
+    dataflow: str
+    pe_pipeline: int
+    has_requant: bool
+    result_latency: int
+
+
+def cycle_engine(spec: GemmSpec) -> CycleEngine:
+    """The engine of ``spec`` as the cycle model sees it."""
+    return CycleEngine(spec.rows, spec.cols, spec.dataflow, spec.pe_pipeline, spec.has_requant, result_latency(spec))
+
+
 def stream_rtlil(spec: GemmSpec, *, target: str = "generic") -> str:
     """RTLIL of `top: stream`, module ``spec.design``."""
     top = GemmStream(engine(spec, target=target))
     return to_rtlil(top, name=spec.design, ports=top.ports)
+
+
+def axi_rtlil(spec: GemmSpec, design_hash: str, *, target: str = "generic") -> str:
+    """RTLIL of `top: axi`, module ``spec.design``."""
+    top = GemmAxi(engine=engine(spec, target=target), registers=hardware(registers(spec, design_hash)))
+    return to_rtlil(top, name=spec.design)
+
+
+def uart_rtlil(spec: GemmSpec, design_hash: str, *, clock_hz: int, target: str = "generic") -> str:
+    """RTLIL of a board's top, module ``spec.design``."""
+    top = GemmUart(engine=engine(spec, target=target), registers=hardware(registers(spec, design_hash)),
+                   divisor=round(clock_hz / BAUD_RATE))
+    return to_rtlil(top, name=spec.design)

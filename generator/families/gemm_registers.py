@@ -1,5 +1,7 @@
 """The register map and the streams of a GEMM engine, as its drivers see them."""
 
+from tilewright import serial_transport
+from tilewright.families import gemm_device, gemm_job, gemm_vectors
 from tilewright.families.gemm import GemmSpec
 from tilewright.formats import IntFormat
 from tilewright.registers import (
@@ -156,4 +158,5 @@ def driver_info(spec: GemmSpec, design_hash: str) -> DriverInfo:
             "act_zero_point": spec.numbers.act_zero_point,
             "weight_zero_point": spec.numbers.weight_zero_point,
             "activation": spec.activation,
-        })
+        },
+        modules=(gemm_vectors, gemm_job, gemm_device, serial_transport))

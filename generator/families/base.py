@@ -1,0 +1,91 @@
+"""What a family is to the rest of Tilewright: one object that binds a spec to everything made from it.
+
+Commands, emitters and reports call these methods and never ask which family they are talking to.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tilewright.portrait import Portrait
+from tilewright.spec import Spec
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One folder of test vectors: file name to text."""
+
+    name: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class JobCycles:
+    """What the cycle model says of one job of the workload, offered back to back.
+
+    ``done`` counts from the acceptance of the first job to this job's last result; ``active`` are the
+    cycles in which the array works on it, ``ideal`` those of an array without a pipeline to fill or a ragged edge.
+    """
+
+    job: str
+    first_step: int
+    last_step: int
+    done: int
+    active: int
+    ideal: float
+
+
+class Family(ABC):
+    """A family of accelerators. Methods take a spec of ``spec_type`` that was accepted."""
+
+    name: ClassVar[str]
+    spec_type: ClassVar[type[Spec]]
+
+    @abstractmethod
+    def rtlil(self, spec: Any, design_hash: str, *, target: str = "generic") -> str:
+        """RTLIL of the spec's own top, module ``spec.design``. ``target`` selects the form of the datapath."""
+
+    @abstractmethod
+    def stream_rtlil(self, spec: Any, *, target: str = "generic") -> str:
+        """RTLIL of the bare engine with stream ports, module ``spec.design``, whatever the top is."""
+
+    @abstractmethod
+    def top_is_stream(self, spec: Any) -> bool:
+        """Whether the spec's top is that bare engine."""
+
+    @abstractmethod
+    def board_rtlil(self, spec: Any, design_hash: str, *, clock_hz: int, target: str = "generic") -> str:
+        """RTLIL of a board's top, module ``spec.design``: ports clk, rst, uart_rx, uart_tx and led."""
+
+    @abstractmethod
+    def blocks(self, spec: Any) -> Mapping[str, str]:
+        """Regular expression on a hierarchical cell name (dots between) to the block it counts for, in order."""
+
+    @abstractmethod
+    def hls_context(self, spec: Any) -> Mapping[str, Any]:
+        """What the HLS templates need, ready-made."""
+
+    @abstractmethod
+    def driver_files(self, spec: Any, design_hash: str) -> Mapping[str, str]:
+        """Path in the build folder to text: register map, C header, Python driver."""
+
+    @abstractmethod
+    def sim_files(self, spec: Any) -> Mapping[str, str]:
+        """Path in the build folder to text: what the ``sim`` folder needs beside the vectors."""
+
+    @abstractmethod
+    def benches(self, spec: Any) -> tuple[str, ...]:
+        """The cocotb modules in the build's ``sim`` folder that apply to the spec's top: `cosim.gemm_tests`."""
+
+    @abstractmethod
+    def vectors(self, spec: Any, *, seed: int) -> Iterator[Vectors]:
+        """Stimulus and golden results: corners, the workload, random shapes. The same seed gives the same bytes."""
+
+    @abstractmethod
+    def cycles(self, spec: Any) -> list[JobCycles]:
+        """The cycle model's answer for the workload."""
+
+    @abstractmethod
+    def portrait(self, spec: Any) -> Portrait:
+        """The design as a report shows it."""
