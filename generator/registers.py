@@ -5,11 +5,15 @@ RTL; ``description`` is the JSON beside the driver; the templates in ``templates
 data.
 """
 
+import inspect
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.resources import files
+from types import ModuleType
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import jinja2
 from tilewright.rtl.register_file import Register
 
 ACCESS_TEXT = {
@@ -99,7 +103,8 @@ class StreamInfo:
 class DriverInfo:
     """All that is written into a build's ``driver`` folder.
 
-    ``values`` are the family's own facts about the design, for its driver (JSON types only).
+    ``values`` are the family's own facts about the design, for its driver (JSON types only); ``modules``
+    its driver, copied as it is.
     """
 
     design: str
@@ -108,6 +113,12 @@ class DriverInfo:
     registers: tuple[RegisterInfo, ...]
     streams: tuple[StreamInfo, ...]
     values: Mapping[str, Any]
+    modules: tuple[ModuleType, ...] = ()
+
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """Names of the streams."""
+        return tuple(stream.name for stream in self.streams)
 
     @property
     def macro(self) -> str:
@@ -142,14 +153,26 @@ def description(info: DriverInfo) -> dict[str, Any]:
         "registers": {
             register.name: {
                 "offset": register.offset, "access": register.access, "width": register.width,
+                "value": register.value,
                 "fields": {field.name: [field.low, field.width] for field in register.fields},
             } for register in info.registers},
     }
 
 
-def render(template: str, info: DriverInfo) -> str:
-    """``templates/driver/<template>`` filled in."""
-    environment = Environment(
-        loader=PackageLoader("tilewright.templates", "driver"), undefined=StrictUndefined, autoescape=False,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    return environment.get_template(template).render(info=info)
+def driver_files(info: DriverInfo) -> dict[str, str]:
+    """Path in the build folder -> text, for every file of ``driver/``: a Python package, and the map."""
+    def rendered(template: str) -> str:
+        text = (files("tilewright.templates") / "driver" / template).read_text()
+        environment = jinja2.Environment(
+            undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True,
+            keep_trailing_newline=True)
+        return environment.from_string(text).render(info=info)
+
+    return {
+        "driver/registers.md": rendered("registers.md.j2"),
+        f"driver/{info.design}.h": rendered("registers.h.j2"),
+        "driver/registers.json": json.dumps(description(info), indent=1) + "\n",
+        "driver/__init__.py": rendered("package.py.j2"),
+        **{f"driver/{module.__name__.rpartition('.')[2]}.py": inspect.getsource(module)
+           for module in info.modules},
+    }

@@ -197,7 +197,7 @@ class UartBridge(wiring.Component):
         return max(4, 1 + field_bytes(lanes) + beat_bytes(self.result_shape))
 
     def _input_slices(self, m: Module, arrived: Value, target: Signal, last: Value) -> tuple[Signal, Signal]:
-        """Register slices in front of the streams: whether the chosen one has room, the strobe that fills it."""
+        """Register slices in front of the streams: whether the chosen one has room, and the fill strobe."""
         ready, push = Signal(), Signal()
         for number, (name, shape) in enumerate(self.inputs.items()):
             m.submodules[f"{name}_slice"] = register_slice = SkidBuffer(shape=shape)
