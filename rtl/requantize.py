@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.multiply import TARGETS
 from tilewright.rtl.round_significand import RoundSignificand
-from tilewright.rtl.shift_round import COARSE_BITS, FINE_BITS, PRESCALE, SHIFT_WIDTH, ShiftRound, prescaled
+from tilewright.rtl.shift_round import COARSE_BITS, FINE_BITS, PRESCALE, SHIFT_WIDTH, ShiftRound, add_rounded, prescaled
 from tilewright.rtl.wide_multiply import WideMultiply
 
 MODES = ("rne", "ort", "half_up")
@@ -26,9 +26,8 @@ class Requantize(wiring.Component):
     - ``ort``: as ONNX Runtime's float32 kernels: ``acc + bias`` to 24 significant bits, the product to 24
       significant bits, then to an integer, each to nearest even.
 
-    ``latency`` is 5 cycles with ``split`` off and 6 with it on; ``ort`` adds 3. Where ``acc_width`` is above
-    32 the product may take one more cycle, and where ``multiplier_bits`` is below 11 and one multiplier
-    suffices one less; the property has the exact count.
+    ``latency`` is 6 cycles with ``split`` off and 7 with it on; ``ort`` adds 4. Where ``multiplier_bits`` is below
+    11 the product takes one cycle less; the property has the exact count.
 
     Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", CVPR 2018, section 2.2.
@@ -126,7 +125,7 @@ class Requantize(wiring.Component):
             multiply.a.eq(self._sum(m)),
             multiply.b.eq(delayed(m, multiplier, self._sum_latency, "multiplier")),
             shift_round.product.eq(multiply.p),
-            shift_round.coarse.eq(delayed(m, coarse, before_shift, "coarse")),
+            shift_round.coarse.eq(delayed(m, coarse, before_shift - 1, "coarse")),
         ]
         m.d.sync += self.result.eq(self._clamp(m, shift_round, before_shift + shift_round.latency))
         return m
@@ -153,40 +152,45 @@ class Requantize(wiring.Component):
         return round_sum.rounded
 
     def _clamp(self, m: Module, scaled: ShiftRound, cycles: int) -> Value:
-        """Quotient, rounding and zero point in one sum; both bounds compared in parallel with it."""
+        """Quotient, rounding and zero point in one carry chain; run-time bounds in chains beside it."""
         width = self.out_shape.width
         lowest = -(1 << width - 1) if self.out_shape.signed else 0
         highest = lowest + (1 << width) - 1
         zero_point = delayed(m, self.zero_point, cycles - 1, "zero_point")
 
-        def last(value: Value, name: str) -> Value:
-            """``value``, computed in the cycle before the sum."""
-            return delayed(m, value, 1, name)
+        def plus(offset: Value, name: str) -> Value:
+            """Rounded quotient + ``offset``, which is valid one cycle before the quotient."""
+            offset = delayed(m, offset, 1, name)
+            total = Signal(signed(width + 3), name=name)
+            m.d.comb += total.eq(add_rounded(scaled, offset))
+            return total
 
-        def plus(offset: Value) -> Value:
-            return scaled.quotient + offset + scaled.up
-
-        shifted = Signal(signed(width + 3))
-        m.d.comb += shifted.eq(plus(last(zero_point, "zero_point_last")))
+        shifted = plus(zero_point, "shifted")
         if self.activation == "clip":
             low = delayed(m, self.low, cycles - 1, "low")
             high = delayed(m, self.high, cycles - 1, "high")
-            over_low, over_high = Signal(signed(width + 3)), Signal(signed(width + 3))
-            m.d.comb += [
-                over_low.eq(plus(last((zero_point - low)[: width + 2].as_signed(), "over_low"))),
-                over_high.eq(plus(last((zero_point - high - 1)[: width + 2].as_signed(), "over_high"))),
-            ]
-            under = scaled.below | (~scaled.above & over_low[-1])
-            over = scaled.above | (~scaled.below & ~over_high[-1])
-            return Mux(over, last(high, "high_last"), Mux(under, last(low, "low_last"), shifted[:width]))
-        under = scaled.below | (~scaled.above & (shifted < lowest))
-        over = scaled.above | (~scaled.below & (shifted > highest))
-        clamped = Mux(over, Const(highest, self.out_shape), Mux(under, Const(lowest, self.out_shape), shifted[:width]))
+            above_low = plus((zero_point - low)[:width + 2].as_signed(), "above_low")
+            above_high = plus((zero_point - high - 1)[:width + 2].as_signed(), "above_high")
+            under = Mux(scaled.overflow.any(), scaled.negative, above_low[-1])
+            over = Mux(scaled.overflow.any(), ~scaled.negative, ~above_high[-1])
+            low, high = delayed(m, low, 1, "low_last"), delayed(m, high, 1, "high_last")
+            return _select(over, high, _select(under, low, shifted[:width]))
+        # In range, all bits from the result's sign upwards are equal, or zero above an unsigned result.
+        top = shifted[width - 1:] if self.out_shape.signed else shifted[width:]
+        outside = scaled.overflow.any() | (top.any() if not self.out_shape.signed else top.any() & ~top.all())
+        below = Mux(scaled.overflow.any(), scaled.negative, shifted[-1])
+        nearest = below.replicate(width) ^ Const(highest, width)
+        clamped = _select(outside, nearest, shifted[:width])
         if self.activation == "none":
             return clamped
         floor = Mux(zero_point < lowest, lowest, Mux(zero_point > highest, highest, zero_point))
-        negative = scaled.below | (~scaled.above & scaled.quotient[-1])
-        return Mux(negative, last(floor[:width], "floor"), clamped[:width])
+        return _select(scaled.negative, delayed(m, floor[:width], 1, "floor"), clamped)
+
+
+def _select(condition: Value, chosen: Value, otherwise: Value) -> Value:
+    """A multiplexer in gates: synthesis turns one with constants into a register's set and reset, which is slower."""
+    width = len(otherwise)
+    return (chosen[:width] & condition.replicate(width)) | (otherwise & (~condition).replicate(width))
 
 
 def prescale(multiplier: Value, shift: Value) -> tuple[Value, Value]:

@@ -1,6 +1,6 @@
 """Shift a wide product right and say which way it rounds."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,17 +26,19 @@ def prescaled(multiplier: Value, shift: Value) -> Value:
 
 
 class ShiftRound(wiring.Component):
-    """Quotient of ``product / 2**(8 * coarse + 7)``, its overflow, and whether to round it up.
+    """Quotient of ``product / 2**(8 * coarse + 7)``, whether it overflows, and what rounds it up.
 
-    ``quotient`` is the floor, truncated to its width; ``above`` and ``below`` say that the floor is beyond
-    what the width holds. ``up`` adds one where the rounding mode asks for it:
+    ``quotient`` is the floor, truncated to its width; a bit of ``overflow`` says that the width does not hold
+    the floor, ``negative`` on which side. The floor is to be rounded up where ``half`` is set and the quotient
+    is odd or any bit of ``rest`` is set; :func:`add_rounded` has a carry chain evaluate that. By mode:
 
-    - ``half_up``: remainder >= 1/2; ``rne``: remainder > 1/2, or = 1/2 and the quotient odd;
+    - ``rne``: ``half`` is the first fraction bit; ``rest`` says where below it others are set.
+    - ``half_up``: ``half`` is the first fraction bit; ``rest`` has no bits and counts as set.
     - ``ort``: as ``rne`` after rounding the product to 24 significant bits. That turns remainders within
       half a unit in the last place of 1/2 into ties and decides nothing else; the unit follows from the
       quotient's bit length b: ties agree in the 24 - b bits below the first fraction bit.
 
-    Latency 1 cycle, 2 for ``ort``; one result per cycle. ``up`` is one LUT behind its registers.
+    Latency 1 cycle, 3 for ``ort``; one result per cycle, all outputs from registers.
 
     Parameters
     ----------
@@ -46,45 +48,50 @@ class ShiftRound(wiring.Component):
 
     Members
     -------
-    product : In(signed(product_width))    coarse : In(3)
-    quotient : Out(signed(quotient_width))    up, above, below : Out(1)
+    product : In(signed(product_width))    coarse : In(3), one cycle before its product
+    quotient : Out(signed(quotient_width))    half, negative : Out(1)    overflow : Out(4)    rest : Out(4) or Out(0)
     """
 
     def __init__(self, *, product_width: int, quotient_width: int, mode: str) -> None:
         self.product_width = product_width
         self.quotient_width = quotient_width
         self.mode = mode
+        self._coarse = Signal(COARSE_BITS)
+        self._reached = Signal(STEPS)  # bit k: coarse >= k
         super().__init__({
             "product": In(signed(product_width)), "coarse": In(COARSE_BITS),
-            "quotient": Out(signed(quotient_width)), "up": Out(1), "above": Out(1), "below": Out(1),
+            "quotient": Out(signed(quotient_width)),
+            "half": Out(1), "rest": Out(STEPS // 2 if mode == "rne" else 0),
+            "overflow": Out(STEPS // 2), "negative": Out(1),
         })
 
     @property
     def latency(self) -> int:
-        return 2 if self.mode == "ort" else 1
+        """From ``product``."""
+        return 3 if self.mode == "ort" else 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        m.d.sync += [
+            self._coarse.eq(self.coarse),
+            self._reached.eq(Cat(self.coarse >= step for step in range(STEPS))),
+        ]
         quotient = Signal(signed(self.quotient_width))
-        first = Signal()  # first fraction bit
+        half, overflow, negative = Signal(), Signal.like(self.overflow), Signal()
         m.d.sync += [
             quotient.eq(Cat(self._at(PRESCALE + k) for k in range(self.quotient_width))),
-            first.eq(self._at(PRESCALE - 1)),
+            half.eq(self._at(PRESCALE - 1)),
+            overflow.eq(self._overflows()),
+            negative.eq(self.product[-1]),
         ]
-        if self.mode == "half_up":
-            up: Value = first
-        elif self.mode == "rne":
-            rest = Signal()
-            m.d.sync += rest.eq(self._any_below(PRESCALE - 1))
-            up = first & (rest | quotient[0])
+        if self.mode == "ort":
+            m.d.comb += self.half.eq(self._up_after_float(m, quotient, half))
         else:
-            up = self._up_after_float(m, quotient, first)
-        later = self.latency - 1
-        for port, value in zip((self.above, self.below), self._overflow(), strict=True):
-            flag = Signal.like(port, name=f"{port.name}_flag")
-            m.d.sync += flag.eq(value)
-            m.d.comb += port.eq(delayed(m, flag, later, port.name))
-        m.d.comb += [self.quotient.eq(delayed(m, quotient, later, "quotient")), self.up.eq(up)]
+            m.d.comb += self.half.eq(half)
+        if self.mode == "rne":
+            m.d.sync += self.rest.eq(self._set_below(PRESCALE - 1))
+        for port, value in ((self.quotient, quotient), (self.overflow, overflow), (self.negative, negative)):
+            m.d.comb += port.eq(delayed(m, value, self.latency - 1, port.name))
         return m
 
     def _bit(self, index: int) -> Value:
@@ -95,54 +102,71 @@ class ShiftRound(wiring.Component):
 
     def _at(self, index: int) -> Value:
         """Bit ``index`` above ``8 * coarse``."""
-        return Array([self._bit(STEP * step + index) for step in range(STEPS)])[self.coarse]
+        choices = [self._bit(STEP * step + index) for step in range(STEPS)]
+        for select in self._coarse:
+            choices = [Mux(select, high, low) for low, high in zip(choices[::2], choices[1::2], strict=True)]
+        return choices[0]
 
-    def _any_below(self, index: int) -> Value:
-        """Any product bit below ``8 * coarse + index``."""
+    def _set_below(self, index: int) -> Value:
+        """Four bits, any of them set where a product bit below ``8 * coarse + index`` is set."""
         groups = []
         for step in range(STEPS):
             start = STEP * (step - 1) + index
-            bits = [self._bit(k) for k in range(max(start, 0), start + STEP) if k < self.product_width]
-            if bits:
-                groups.append(Cat(bits).any() & (self.coarse >= step))
-        return Cat(groups).any()
+            bits = [self._bit(k) for k in range(start, start + STEP) if k < self.product_width]
+            groups.append(Cat(bits).any() & self._reached[step])
+        return Cat(low | high for low, high in zip(groups[::2], groups[1::2], strict=True))
 
-    def _overflow(self) -> tuple[Value, Value]:
-        """Product bits from the quotient's sign upwards that differ from the product's sign."""
+    def _overflows(self) -> Value:
+        """Four bits, any of them set where a product bit from the quotient's sign upwards differs from the sign."""
         sign = self.product[-1]
         groups = []
         start = PRESCALE + self.quotient_width - 1
         for step in range(STEPS):
             low = start + STEP * step
             bits = [self.product[k] for k in range(low, min(low + STEP, self.product_width - 1))]
-            if bits:
-                groups.append((Cat(bits) != sign.replicate(len(bits))) & (self.coarse <= step))
-        differs = Cat(groups).any()
-        return differs & ~sign, differs & sign
+            groups.append((Cat(bits) != sign.replicate(len(bits))) & ~self._reached[step + 1 : step + 2].any())
+        return Cat(low | high for low, high in zip(groups[::2], groups[1::2], strict=True))
 
-    def _up_after_float(self, m: Module, quotient: Value, first: Value) -> Value:
-        """Round up as if the product had been rounded to 24 significant bits before."""
-        # Bit k of `unlike` is product bit 8 * coarse + 5 - k, compared with the complement of the first
-        # fraction bit: a tie from below is .0111.., from above .1000..
+    def _up_after_float(self, m: Module, quotient: Value, half: Value) -> Value:
+        """Round up as if the product had been rounded to 24 significant bits before; two cycles later."""
+        # Bit k of `following` is product bit 8 * coarse + 5 - k.
         following = Signal(FLOAT_BITS)
-        rest = Signal()
+        rest = Signal(STEPS // 2)
         m.d.sync += [
             following.eq(Cat(self._at(PRESCALE - 2 - k) for k in range(FLOAT_BITS))),
-            rest.eq(self._any_below(PRESCALE - 1 - FLOAT_BITS)),
+            rest.eq(self._set_below(PRESCALE - 1 - FLOAT_BITS)),
         ]
-        unlike = ~(following ^ first.replicate(FLOAT_BITS))
+        # With bit length b of the quotient the last bit of the window is following[23 - b]. A negative
+        # floor has the bit length of its complement: they differ only where the remainder is 0.
         magnitude = quotient[:-1] ^ quotient[-1].replicate(self.quotient_width - 1)
-        # With bit length b the last bit of the window is following[23 - b].
         longer = [magnitude[k:].any() for k in range(len(magnitude))]  # b > k
-        window = Cat(Const((1 << FLOAT_BITS - len(longer)) - 1, FLOAT_BITS - len(longer)), [~bit for bit in reversed(longer)])
-        last = Cat([window[k] & ~window[k + 1] for k in range(FLOAT_BITS - 1)], window[-1])
-        inside = Signal()
-        half_unit = Signal()
-        first_later, odd = Signal(), Signal()
+        always = FLOAT_BITS - len(longer)
+        inside = Cat(Const((1 << always) - 1, always), [~bit for bit in reversed(longer)])
+        last = Cat([inside[k] & ~inside[k + 1] for k in range(FLOAT_BITS - 1)], inside[-1])
+        # A tie from below reads .0111.., one from above .1000.., to the end of the window; at exactly
+        # half a unit above, the window's last bit is a lone 1.
+        unlike = ~(following ^ half.replicate(FLOAT_BITS))
+        window_bits, others = Signal(FLOAT_BITS), Signal(FLOAT_BITS + len(rest))
         m.d.sync += [
-            inside.eq(~(unlike & window).any()),
-            half_unit.eq(first & ~(unlike & window & ~last).any() & ~(unlike & ~window).any() & ~rest),
-            first_later.eq(first),
-            odd.eq(quotient[0]),
+            window_bits.eq(unlike & inside),
+            others.eq(Cat(unlike & ~last, rest)),
         ]
-        return Mux(inside | half_unit, odd, first_later)
+        half_2, odd_2 = delayed(m, half, 1, "half"), delayed(m, quotient[0], 1, "odd")
+        up = Signal()
+        tie = ~window_bits.any() | (half_2 & ~others.any())
+        m.d.sync += up.eq(Mux(tie, odd_2, half_2))
+        return up
+
+
+def add_rounded(rounded: ShiftRound, offset: Value) -> Value:
+    """Quotient of ``rounded``, plus one where it is to be rounded up, plus ``offset``: one carry chain, no LUT.
+
+    The carry starts as 1 and passes the places below the quotient: ``bit + 1`` carries where the bit
+    or the carry so far is set, ``half + 0`` where both are.
+    """
+    if len(rounded.rest):
+        any_of = Cat(rounded.rest, rounded.quotient[0])
+        places = Cat(Const(1, 1), any_of, rounded.half), Cat(Const(1, 1), Const(-1, len(any_of)), Const(0, 1))
+    else:
+        places = Cat(rounded.half), Cat(rounded.half)
+    return (Cat(places[0], rounded.quotient).as_signed() + Cat(places[1], offset).as_signed()) >> len(places[0])

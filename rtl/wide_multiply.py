@@ -1,10 +1,11 @@
-"""An exact product wider than one multiplier block: chunks of 17 bits, then one or two adder stages."""
+"""An exact product wider than one multiplier block: chunks of 17 bits, then a tree of adders."""
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from tilewright.rtl.multiply import Multiplier
 
@@ -20,6 +21,10 @@ class Chunk:
     offset: int
     width: int
     signed: bool
+
+    def times(self, other: "Chunk") -> "Chunk":
+        """Where their product lies; ``other`` is unsigned."""
+        return Chunk(self.offset + other.offset, self.width + other.width, self.signed)
 
 
 def split_operand(width: int, *, is_signed: bool) -> list[Chunk]:
@@ -49,8 +54,8 @@ class WideMultiply(wiring.Component):
     """``p(t + latency) = a(t) * b(t)``, exact; one product per cycle, no stall.
 
     One :class:`Multiplier` per pair of chunks. Partial products that do not overlap are one row of the
-    sum; up to three rows are added in one cycle (a carry-save layer and one carry chain), more in two.
-    Latency is 2 + 1, 2 + 2 with more than three rows, and 2 where one multiplier suffices.
+    sum; a registered tree adds the rows two by two. Latency is 2 + ceil(log2(rows)): 2 x 2 chunks
+    are 3 rows, 3 x 2 chunks 4 rows, and a single multiplier 1.
 
     Parameters
     ----------
@@ -77,61 +82,60 @@ class WideMultiply(wiring.Component):
         )
 
     @property
-    def rows(self) -> int:
-        """Operands of the final sum."""
-        return len(_pack([self._product(a, b) for a in self.a_chunks for b in self.b_chunks]))
+    def latency(self) -> int:
+        return MULTIPLIER_LATENCY + ceil_log2(len(_pack(self._products)))
 
     @property
-    def latency(self) -> int:
-        return MULTIPLIER_LATENCY + (self.rows > 1) + (self.rows > 3)
-
-    @staticmethod
-    def _product(a: Chunk, b: Chunk) -> Chunk:
-        return Chunk(a.offset + b.offset, a.width + b.width, a.signed)
+    def _products(self) -> list[Chunk]:
+        return [a.times(b) for a in self.a_chunks for b in self.b_chunks]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         values: dict[Chunk, list[Value]] = {}
         for i, a in enumerate(self.a_chunks):
             for j, b in enumerate(self.b_chunks):
-                a_bits, b_bits = self.a[a.offset :][: a.width], self.b[b.offset :][: b.width]
-                multiplier = Multiplier(
-                    a_shape=signed(a.width) if a.signed else unsigned(a.width),
-                    b_shape=unsigned(b.width),
-                    latency=MULTIPLIER_LATENCY,
-                    target=self.target,
-                )
-                m.submodules[f"multiplier_{i}_{j}"] = multiplier
-                m.d.comb += [multiplier.a.eq(a_bits), multiplier.b.eq(b_bits), multiplier.b_enable.eq(1)]
-                product = self._product(a, b)
-                values.setdefault(product, []).append(multiplier.p[: product.width])
-        rows = [self._row(row, values) for row in _pack([c for c, copies in values.items() for _ in copies])]
-        if len(rows) > 3:
-            halves = []
-            for index in range(0, len(rows), 2):
-                half = Signal(len(self.p), name=f"half_{index // 2}")
-                m.d.sync += half.eq(sum(rows[index : index + 2], Const(0)))
-                halves.append(half)
-            rows = halves
-        if len(rows) == 1:
-            m.d.comb += self.p.eq(rows[0])
-            return m
-        if len(rows) == 3:
-            first, second, third = rows
-            majority = (first & second) | (first & third) | (second & third)
-            rows = [first ^ second ^ third, Cat(Const(0, 1), majority)[: len(self.p)]]
-        total = Signal(len(self.p), reset_less=True)
-        # Below the second chunk only one row has bits: they pass beside the carry chain.
-        m.d.sync += total.eq(Cat(rows[0][:CHUNK_WIDTH], rows[0][CHUNK_WIDTH:] + rows[1][CHUNK_WIDTH:]))
-        m.d.comb += self.p.eq(total)
+                m.submodules[f"multiplier_{i}_{j}"] = multiplier = Multiplier(
+                    a_shape=signed(a.width) if a.signed else unsigned(a.width), b_shape=unsigned(b.width),
+                    latency=MULTIPLIER_LATENCY, target=self.target)
+                m.d.comb += [
+                    multiplier.a.eq(self.a[a.offset:][:a.width]),
+                    multiplier.b.eq(self.b[b.offset:][:b.width]),
+                    multiplier.b_enable.eq(1),
+                ]
+                product = a.times(b)
+                bits = multiplier.p[:product.width]
+                values.setdefault(product, []).append(
+                    bits.as_signed() if product.signed else bits)
+        rows = [self._row(row, values) for row in _pack(self._products)]
+        level = 0
+        while len(rows) > 1:
+            level += 1
+            # In pairs from the last row on: with an odd count the first row, the longest, waits.
+            pairs = [rows[max(0, end - 2):end] for end in range(len(rows), 0, -2)][::-1]
+            rows = [self._registered_sum(m, pair, f"level_{level}_{k}") for k, pair in enumerate(pairs)]
+        m.d.comb += self.p.eq(rows[0][1])
         return m
 
-    def _row(self, row: list[Chunk], values: dict[Chunk, list[Value]]) -> Value:
+    @staticmethod
+    def _row(row: list[Chunk], values: dict[Chunk, list[Value]]) -> tuple[int, Value]:
+        """Offset of the row and its value from there on."""
         parts: list[Value] = []
-        end = 0
+        end = row[0].offset
         for chunk in row:
             parts += [Const(0, chunk.offset - end), values[chunk].pop()]
             end = chunk.offset + chunk.width
-        missing = len(self.p) - end
-        fill = parts[-1][-1].replicate(missing) if row[-1].signed else Const(0, missing)
-        return Cat(*parts, fill)
+        bits = Cat(parts)
+        return row[0].offset, bits.as_signed() if row[-1].signed else bits
+
+    def _registered_sum(self, m: Module, rows: list[tuple[int, Value]], name: str) -> tuple[int, Value]:
+        """One row or two as a row; bits of the first below the second pass beside the carry chain."""
+        offset, value = rows[0]
+        for other_offset, other in rows[1:]:
+            apart = other_offset - offset
+            added = (value >> apart) + other
+            bits = Cat(value[:apart], added)
+            value = bits.as_signed() if added.shape().signed else bits
+        width = min(len(value), len(self.p) - offset)
+        total = Signal(Shape(width, value.shape().signed), name=name)
+        m.d.sync += total.eq(value)
+        return offset, total
