@@ -95,7 +95,8 @@ class _Draft:
     def __init__(self, document: Document, source: str) -> None:
         self.document = document
         self.source = source
-        self.overridden: dict[Route, str] = {}  # route to the override that set it
+        self.overridden: dict[Route, str] = {}  # what was set or made, to the override that did
+        self.named: dict[str, Route] = {}  # what an override names
         self.complaints: list[str] = []  # about overrides, in their order
 
     def override(self, text: str) -> None:
@@ -111,18 +112,22 @@ class _Draft:
         if value.mistakes:
             self.complaints += [f"{shown}: {mistake.text}" for mistake in value.mistakes[:1]]
             return
-        route = self._assign(keys, value.data)
-        if isinstance(route, str):
-            self.complaints.append(f"{shown}: {route}")
+        try:
+            route, made = self._assign(keys, value.data)
+        except ValueError as error:
+            self.complaints.append(f"{shown}: {error}")
             return
-        for known in [known for known in self.document.marks if known[: len(route)] == route]:
-            del self.document.marks[known]
-        self.overridden = {
-            known: by for known, by in self.overridden.items() if known[: len(route)] != route
-        } | {route: shown}
+        for places in (self.document.marks, self.overridden):
+            for replaced in [known for known in places if known[: len(made)] == made]:
+                del places[replaced]
+        self.overridden[made] = shown
+        self.named[shown] = route
 
-    def _assign(self, keys: list[str], value: Any) -> Route | str:
-        """Put ``value`` where ``keys`` lead; the route, from the first mapping that had to be made if any."""
+    def _assign(self, keys: list[str], value: Any) -> tuple[Route, Route]:
+        """Put ``value`` where ``keys`` lead; that route, and as much of it as had to be made.
+
+        ``ValueError`` where they lead nowhere.
+        """
         if self.document.data is None:
             self.document.data = {}
         here: Any = self.document.data
@@ -133,10 +138,11 @@ class _Draft:
             step: Any = key
             if isinstance(here, list):
                 if not re.fullmatch("0|[1-9][0-9]{0,5}", key) or int(key) >= len(here):
-                    return f"{label(route)} has no entry '{key}'; it has {len(here)}, counted from 0"
+                    count = len(here)
+                    raise ValueError(f"{label(route)} has no entry '{key}'; it has {count}, counted from 0")
                 step = int(key)
             elif not isinstance(here, dict):
-                return f"{label(route) or 'the design'} is {describe(here)}, not a mapping"
+                raise ValueError(f"the design is {describe(here)}, not a mapping")
             route = (*route, step)
             if is_last:
                 here[step] = value
@@ -146,7 +152,7 @@ class _Draft:
                     below = here[step] = {}
                     made = made or route
                 here = below
-        return made or route
+        return route, made or route
 
     def spec(self) -> Spec:
         """The validated spec; ``UserError`` with every mistake of file and overrides."""
@@ -172,7 +178,7 @@ class _Draft:
                 in_file.append(Mistake(self._position(finding), finding.text))
             else:
                 text = finding.text
-                if finding.route in self.overridden:  # the override names it already
+                if finding.route == self.named[override]:
                     text = text.removeprefix(f"{label(finding.route)}: ")
                 in_overrides.append((order[override], f"{override}: {text}"))
         messages = located(self.source, in_file) + self.complaints

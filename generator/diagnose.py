@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from tilewright.loader import REFUSED, Route
 from tilewright.scalars import describe, shorten
-from tilewright.spec import OBJECTION, ContradictionError, label
+from tilewright.spec import BRANCH, OBJECTION, ContradictionError, label
 
 MANY = 8  # choices; of more, the schema's comment says what they are
 
@@ -78,7 +78,7 @@ def not_allowed(route: Route, value: Any, choices: list[str]) -> Finding:
 
 def _route(location: tuple[int | str, ...]) -> Route:
     """pydantic's location without the names of union branches."""
-    return tuple(step for step in location if not (isinstance(step, str) and step.startswith("<")))
+    return tuple(step for step in location if not (isinstance(step, str) and step.startswith(BRANCH)))
 
 
 def _step(data: Any, step: str | int) -> tuple[bool, Any]:

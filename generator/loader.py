@@ -122,6 +122,7 @@ def scan(content: bytes) -> Document:
         text = _decode(content)
         _Builder(document).build(text)
     except _Stop as stop:
+        document.data = REFUSED  # what was built so far would only look as if something were missing
         document.mistakes.append(stop.mistake)
     return document
 
@@ -172,8 +173,10 @@ class _PurePythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Pa
 
 _Parser: Any = getattr(yaml, "CLoader", _PurePythonParser)
 
+_TAB = "a tab; indent with spaces"
 _STRAY_COLON = "a ':' where no key can stand; check the indentation, or quote the text"
 _PLAINER = {
+    "found a tab character that violates indentation": _TAB,
     "mapping values are not allowed in this context": _STRAY_COLON,
     "mapping values are not allowed here": _STRAY_COLON,
     "found unexpected end of stream": "the text ends inside quotes",
@@ -209,7 +212,7 @@ def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> _Stop:
     if "start any token" in problem:
         character = text[mark.index : mark.index + 1]
         if character == "\t":
-            return _Stop(_position(mark), "a tab; indent with spaces")
+            return _Stop(_position(mark), _TAB)
         return _Stop(_position(mark), f"{character!r} cannot start a value; quote it")
     opened: Any = error.context_mark
     if opened is not None and mark.index >= len(text.rstrip()):
@@ -287,7 +290,8 @@ class _Builder:
         if event.anchor is not None:
             self._refuse(position, f"anchor '&{event.anchor}'; write the value out where it is needed")
         if event.tag is not None:
-            self._refuse(position, f"tag '{shorten(event.tag)}'; types follow from the values, remove it")
+            tag = shorten(one_line(event.tag))
+            self._refuse(position, f"tag '{tag}'; types follow from the values, remove it")
         return event.anchor is None and event.tag is None
 
     def _scalar(self, event: Any, position: Position) -> Any:

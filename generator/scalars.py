@@ -42,11 +42,11 @@ def resolve(text: str) -> str | int | float | bool | None:
     if _FLOAT.fullmatch(text):
         number = float(text)
         if abs(number) == float("inf"):
-            raise ValueError(f"{shorten(text)} is too large a number")
+            raise ValueError(f"{_shown(text)} is too large a number")
         return number
     if _AMBIGUOUS.fullmatch(text):
         raise ValueError(
-            f"YAML readers disagree about {shorten(text)}; write a plain decimal number, or quote a text"
+            f"YAML readers disagree about {_shown(text)}; write a plain decimal number, or quote a text"
         )
     return quoted(text)
 
@@ -56,6 +56,10 @@ def quoted(text: str) -> str:
     if unwanted := UNWANTED.search(text):
         raise ValueError(f"the text has an escaped character U+{ord(unwanted[0]):04X}; remove it")
     return text
+
+
+def _shown(text: str) -> str:
+    return shorten(one_line(text))
 
 
 def shorten(text: str) -> str:

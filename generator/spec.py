@@ -24,6 +24,7 @@ from tilewright import names
 from tilewright.formats import FORMAT_NAMES, FORMAT_RANGE, IntFormat
 from tilewright.loader import Route
 
+BRANCH = "\0"  # begins the name of a union's branch in pydantic's locations; no key of a file has it
 OBJECTION = "objection"  # type of an error whose text follows the field's name and value
 
 
