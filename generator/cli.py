@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = make_app()(given, prog_name="tilewright", standalone_mode=False)
         sys.stdout.flush()
+        if result == INTERRUPTED:  # how typer tells a KeyboardInterrupt
+            print("interrupted", file=sys.stderr)
         return result if isinstance(result, int) else 0
     except TilewrightError as error:
         return _fail(error, given)

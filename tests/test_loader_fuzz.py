@@ -202,3 +202,42 @@ def test_without_libyaml_every_mutated_file_is_accepted_or_refused_with_a_place(
     monkeypatch.setattr(loader, "_Parser", loader._PurePythonParser)
     outcomes = fuzz(FILES_WITHOUT_LIBYAML)
     assert min(outcomes["accepted"], outcomes["refused"]) > FILES_WITHOUT_LIBYAML // 100
+
+
+FIELDS = [
+    "array.cols",
+    "array",
+    "numbers.act",
+    "numbers.acc",
+    "numbers.acc.width",
+    "limits.k",
+    "workload",
+    "workload.0.m",
+    "workload.0.x",
+    "design",
+    "x",
+    "",
+    ".",
+    "array..rows",
+    "array.cols.x.0",
+]
+VALUES = [*TOKENS, b"1", b"2", b"3", b"uint4", b"{width: 9, overflow: wrap}", b"[{m: 1, n: 1, k: 1}]"]
+
+
+def test_every_override_is_accepted_or_refused_by_name() -> None:
+    print(f"seed {SEED}")
+    generator = random.Random(SEED)
+    outcomes: Counter[str] = Counter()
+    for _ in range(FILES // 10):
+        value = b"".join(generator.choices(VALUES, k=generator.choice((0, 1, 1, 1, 2)))).decode("latin-1")
+        overrides = [f"{generator.choice(FIELDS)}{generator.choice('===:')}{value}", "array.rows=4"]
+        try:
+            parse_design(SMALLEST, source="fuzz.yaml", overrides=overrides)
+            outcomes["accepted"] += 1
+        except UserError as error:
+            outcomes["refused"] += 1
+            for text in error.messages:
+                assert text.startswith(("--set ", "fuzz.yaml:")) and text.isprintable(), (text, overrides)
+        except Exception as error:
+            raise AssertionError(f"seed {SEED}: {overrides!r}") from error
+    assert min(outcomes["accepted"], outcomes["refused"]) > FILES // 1000
