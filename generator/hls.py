@@ -1,4 +1,4 @@
-"""Renders the HLS C++ of a design: kernel, self-checking testbench, scripts, and the headers for plain g++."""
+"""Renders the HLS C++ of a design: kernel, self-checking testbench, scripts, headers for plain g++."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,8 @@ COMMON_TEMPLATES = {
     "run_hls.tcl": "run_hls.tcl.j2",
     "README.md": "README.md.j2",
 }
-COMMON_FILES = ("ap_shim/ap_int.h", "ap_shim/streams/hls_stream.h", "ap_shim/streams/ap_axi_sdata.h")
+COMMON_FILES = (
+    "vector_text.h", "ap_shim/ap_int.h", "ap_shim/streams/hls_stream.h", "ap_shim/streams/ap_axi_sdata.h")
 
 # Placeholders in the Vitis HLS projects, for the user to replace.
 PART = "xc7z020-clg400-1"
@@ -28,9 +29,9 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 def render_hls(context: Mapping[str, Any]) -> dict[str, str]:
     """Every file of the ``hls`` folder, path to text; the same context gives the same bytes.
 
-    ``context`` holds what the templates name, ready-made by the family: integers, truths, identifiers, and lists
-    and mappings of these; anything else is a ValueError, because it could become code. ``templates`` maps the
-    family's own files to their templates in ``tilewright.templates.hls``. A name that a template uses and the
+    ``context`` holds what the templates name, ready-made by the family: integers, truths, identifiers, and
+    lists and mappings of these; anything else is a ValueError, because it could become code. ``templates``
+    maps the family's own files to their templates in ``templates/hls``. A name that a template uses and the
     context lacks is an error of jinja2.
     """
     values = {key: value for key, value in context.items() if key != "templates"}
@@ -40,11 +41,11 @@ def render_hls(context: Mapping[str, Any]) -> dict[str, str]:
     for path, template in templates.items():
         if not _FILE_NAME.fullmatch(path) or not _FILE_NAME.fullmatch(template):
             raise ValueError(f"templates: {path!r} from {template!r} is not a file name")
-    sources = sorted(path for path in templates if path.endswith((".cpp", ".h")))
-    values["headers"] = [path for path in sources if path.endswith(".h")]
+    values["headers"] = sorted(path for path in templates if path.endswith(".h"))
     values |= {"part": PART, "clock_ns": CLOCK_NS}
     environment = _environment()
-    rendered = {path: environment.get_template(template).render(values) for path, template in templates.items()}
+    rendered = {
+        path: environment.get_template(template).render(values) for path, template in templates.items()}
     rendered |= {path: _folder().joinpath(path).read_text(encoding="utf-8") for path in COMMON_FILES}
     return dict(sorted(rendered.items()))
 
@@ -62,7 +63,7 @@ def _check(key: str, value: object) -> None:
         for name, element in value.items():
             _check(f"{key}.{name}", element)
     else:
-        raise ValueError(f"{key}: {value!r} is not an integer, a truth, an identifier, or a list or mapping of these")
+        raise ValueError(f"{key}: {value!r} is not an integer, a truth, an identifier, or a list or mapping")
 
 
 def _folder() -> Traversable:
@@ -70,7 +71,7 @@ def _folder() -> Traversable:
 
 
 def _environment() -> Environment:
-    """Templates of C++: nothing is escaped, everything named must be there, block tags leave no empty lines."""
+    """For C++: nothing is escaped, everything named must be there, block tags leave no empty lines."""
     return Environment(
         loader=FunctionLoader(lambda name: _folder().joinpath(name).read_text(encoding="utf-8")),
         undefined=StrictUndefined,

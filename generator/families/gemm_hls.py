@@ -91,8 +91,9 @@ def hls_context(spec: GemmSpec) -> dict[str, Any]:
 def _loops(spec: GemmSpec) -> dict[str, Any]:
     """The loop nest of a dataflow.
 
-    ``tiled`` is the dimension the columns of PEs lie along, ``streamed`` the one that passes through them (with a
-    stationary operand), ``moving`` and ``held`` the operands that do and do not move, ``kept`` those a buffer keeps.
+    ``tiled`` is the dimension that the columns of PEs lie along. With a stationary operand, ``streamed`` is
+    the dimension that passes through them, ``moving`` and ``held`` are the operands that do and do not move,
+    ``kept`` those that a buffer keeps.
     """
     limits, rows, cols = spec.limits, spec.rows, spec.cols
     minimum_period = max(rows, MEMORY_TURNAROUND)
