@@ -47,9 +47,8 @@ class AxiLiteSlave(wiring.Component):
 
     Every output comes from a register. Address and data of a write may come in either order. One access is
     under way at a time; reads and writes that wait for each other alternate, and a response that the master
-    does not take holds up its own channel only. A write takes 4 cycles from ``awvalid`` and ``wvalid`` to
-    ``bvalid``, a read 4 from ``arvalid`` to ``rvalid``. What the register file refuses answers SLVERR,
-    everything else OKAY.
+    does not take holds up its own channel only. The response is valid 3 cycles behind the request. What the
+    register file refuses answers SLVERR, everything else OKAY.
 
     Parameters
     ----------
@@ -61,6 +60,8 @@ class AxiLiteSlave(wiring.Component):
     axi : In(AxiLiteSignature(address_width))
     bus : Out(BusSignature(address_width))
     """
+
+    LATENCY = 3
 
     def __init__(self, *, address_width: int = 12) -> None:
         self.address_width = address_width

@@ -30,6 +30,30 @@ class Register(NamedTuple):
     value: int = 0
 
 
+def check_registers(registers: Iterable[Register], address_width: int) -> None:
+    """``ValueError`` for a map that contradicts itself or does not fit ``address_width``."""
+    names: set[str] = set()
+    offsets: dict[int, str] = {}
+    for register in registers:
+        name, offset, access, width, value = register
+        if access not in ACCESSES:
+            raise ValueError(
+                f"register {name}: access must be one of {', '.join(ACCESSES)}, not {access!r}")
+        if not 1 <= width <= 32:
+            raise ValueError(f"register {name}: width must be 1 to 32, not {width!r}")
+        if not 0 <= value < 1 << width:
+            raise ValueError(f"register {name}: {value!r} does not fit {width} bits")
+        if offset % 4 or not 0 <= offset < 1 << address_width:
+            raise ValueError(
+                f"register {name}: offset {offset:#x} is not a word below {1 << address_width:#x}")
+        if name in names:
+            raise ValueError(f"register {name} stands twice in the map")
+        if offset in offsets:
+            raise ValueError(f"registers {offsets[offset]} and {name} share the offset {offset:#x}")
+        names.add(name)
+        offsets[offset] = name
+
+
 class BusSignature(wiring.Signature):
     """Requests to a register file and its responses, as the master sees them: one for each, in order.
 
@@ -67,7 +91,7 @@ class RegisterFile(wiring.Component):
     def __init__(self, *, registers: Iterable[Register], address_width: int = 12) -> None:
         self.registers = tuple(registers)
         self.address_width = address_width
-        self._check()
+        check_registers(self.registers, address_width)
         of = {access: [r for r in self.registers if r.access == access] for access in ACCESSES}
         command = wiring.Signature({"strobe": Out(1), "ready": In(1)})
         super().__init__({
@@ -79,28 +103,6 @@ class RegisterFile(wiring.Component):
                 r.name: Out(wiring.Signature({"set": In(r.width), "pending": Out(r.width)}))
                 for r in of["event"]})),
         })
-
-    def _check(self) -> None:
-        names: set[str] = set()
-        offsets: dict[int, str] = {}
-        for register in self.registers:
-            name, offset, access, width, value = register
-            if access not in ACCESSES:
-                raise ValueError(
-                    f"register {name}: access must be one of {', '.join(ACCESSES)}, not {access!r}")
-            if not 1 <= width <= 32:
-                raise ValueError(f"register {name}: width must be 1 to 32, not {width!r}")
-            if not 0 <= value < 1 << width:
-                raise ValueError(f"register {name}: {value!r} does not fit {width} bits")
-            if offset % 4 or not 0 <= offset < 1 << self.address_width:
-                raise ValueError(
-                    f"register {name}: offset {offset:#x} is not a word below {1 << self.address_width:#x}")
-            if name in names:
-                raise ValueError(f"register {name} stands twice in the map")
-            if offset in offsets:
-                raise ValueError(f"registers {offsets[offset]} and {name} share the offset {offset:#x}")
-            names.add(name)
-            offsets[offset] = name
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

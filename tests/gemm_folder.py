@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from tilewright.emit import rtlil_to_verilog
 from tilewright.families.gemm import GemmSpec
 from tilewright.families.gemm_registers import driver_info
+from tilewright.families.gemm_runtime import GemmRuntime
 from tilewright.families.gemm_stimulus import Stimulus
 from tilewright.families.gemm_vectors import Case, Job, write_case
 from tilewright.registers import driver_files
@@ -33,12 +34,11 @@ def make_cases(spec: GemmSpec, *, seed: int = 1) -> list[Case]:
     ragged = tuple(max(1, size // 2 - 1) for size in most)
     first = stimulus.job(*ragged)
     chain = (first, stimulus.job(2, *ragged[1:], before=first), stimulus.job(3, 2, 5))
-    return [
-        Case("single", (stimulus.job(1, 1, 1),)),
-        Case("ragged", (stimulus.job(*ragged),)),
-        Case("limits", (stimulus.job(*most, extreme=True),)),
-        Case("chain", chain),
-    ]
+    jobs = {
+        "single": (stimulus.job(1, 1, 1),), "ragged": (stimulus.job(*ragged),),
+        "limits": (stimulus.job(*most, extreme=True),), "chain": chain}
+    cycles = GemmRuntime(spec, HASH).cycles
+    return [Case(name, case, sum(cycles(case))) for name, case in jobs.items()]
 
 
 def ports_of(spec: GemmSpec) -> GemmPorts:

@@ -38,7 +38,7 @@ def make_job(description: Description, arguments: Mapping[str, ArrayLike | None]
     if reuse:
         if before is None:
             raise JobError("reuse_weights: no job before this one")
-        if surplus := [name for name in ("b", *CHANNEL_ARGUMENTS) if name in given]:
+        if surplus := [name for name in ("b", *CHANNEL_ARGUMENTS, "weight_zero_point") if name in given]:
             raise JobError(f"{surplus[0]}: not with reuse_weights, which keeps the one of the job before")
         b, channels = before.b, before.channels
     else:
@@ -58,6 +58,8 @@ def make_job(description: Description, arguments: Mapping[str, ArrayLike | None]
         if name in given and not description[name]:
             raise JobError(f"{name}: the design has none; write numbers.{name}: true")
         zero_points[name] = _scalar(given, name, low, high)
+    if reuse and before is not None:  # the resident weights are already less their zero point
+        zero_points["weight_zero_point"] = before.weight_zero_point
     return Job(a=a, b=b, channels=channels, reuse_weights=reuse, **zero_points)
 
 
