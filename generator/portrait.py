@@ -9,8 +9,13 @@ from markupsafe import Markup
 
 @dataclass(frozen=True)
 class Work:
-    """What a job asks of the engine: useful MACs, MACs with ragged tiles filled up, bytes at its ports."""
+    """What a job asks of the engine: useful MACs, MACs with ragged tiles filled up, bytes at its ports.
 
+    ``name`` is its size in words, ``note`` what sets it apart from another job of that size, or empty.
+    """
+
+    name: str
+    note: str
     macs: int
     padded_macs: int
     bytes_moved: float

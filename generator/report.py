@@ -6,9 +6,6 @@ whose file is missing says which command writes it. The same files give the same
 """
 
 import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,8 +15,11 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from tilewright import report_view as view
 from tilewright.design import Design, load_design
 from tilewright.errors import UserError
-from tilewright.families.gemm_portrait import portrait as portrait_of
+from tilewright.families import family_of
+from tilewright.files import write_file
 from tilewright.portrait import Portrait
+from tilewright.report_jobs import job_figures, roofline, run_jobs, timeline, verified_jobs
+from tilewright.report_words import count
 
 Json = dict[str, Any]
 
@@ -35,19 +35,60 @@ class Report:
     sections: dict[str, bool]
 
 
-def load_results(folder: Path, content_hash: str) -> tuple[dict[str, Json | None], list[str]]:
-    """What the commands left in ``folder/report``, None where there is nothing for this design.
+@dataclass(frozen=True)
+class Material:
+    """Everything a report is made of. ``stale`` names results of another version of the design."""
 
-    The second value names the files that carry the hash of another design: they count as missing.
-    ``UserError`` if a file is broken.
-    """
+    design: Design
+    portrait: Portrait
+    results: dict[str, Json | None]
+    stale: list[str]
+    manifest: Json
+
+    def result(self, name: str) -> Json:
+        """A result, empty where there is none."""
+        return self.results[name] or {}
+
+    @property
+    def measured(self) -> list[tuple[str, str, list[Json]]]:
+        """Title, circumstances and jobs of each list of jobs whose cycles are known."""
+        workload = self.design.spec.model_dump(mode="json").get("workload", [])
+        verified = verified_jobs(self.results["verify"], workload)
+        lists = [("The workload", "back to back, ports never stalling", verified)]
+        for title, name in (("The run", "run"), ("The digits", "digits")):
+            lists.append((title, f"on the {view.backend(self.results[name])}", run_jobs(self.results[name])))
+        return [(title, note, jobs) for title, note, jobs in lists if jobs]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Tool to version, as the build and the commands recorded them."""
+        versions: dict[str, str] = {}
+        for holder in (self.manifest, *(self.result(name) for name in RESULTS)):
+            if isinstance(holder.get("versions"), dict):
+                versions |= {str(tool): str(version) for tool, version in holder["versions"].items()}
+        return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
+
+
+def load_material(folder: Path) -> Material:
+    """What lies in build folder ``folder``; ``UserError`` where that is not what a build leaves."""
+    if not (folder / "design.yaml").is_file():
+        raise UserError(
+            f"{folder}: not a build folder, it has no design.yaml; make it with 'tilewright build'"
+        )
+    design = load_design(folder / "design.yaml")
     results = {name: _read(folder / "report" / f"{name}.json", f"tilewright {name}") for name in RESULTS}
     stale = [
         name
         for name, result in results.items()
-        if result and result.get("hash", content_hash) != content_hash
+        if result and result.get("hash", design.content_hash) != design.content_hash
     ]
-    return results | dict.fromkeys(stale), stale
+    return Material(
+        design=design,
+        portrait=family_of(design.spec).portrait(design.spec),
+        results=results | dict.fromkeys(stale),
+        stale=stale,
+        manifest=_read(folder / "manifest.json", "tilewright build") or {},
+    )
 
 
 def _read(path: Path, command: str) -> Json | None:
@@ -66,113 +107,46 @@ def write_report(folder: Path, *, source: str | None = None) -> Report:
     """Render the report of build folder ``folder``.
 
     ``source`` is the design file as commands should name it; by default ``<name>.yaml``.
-    Raises ``UserError`` where the folder or one of its files is not what a build leaves.
+    ``UserError`` where the folder or one of its files is not what a build and the commands leave.
     """
-    if not (folder / "design.yaml").is_file():
-        raise UserError(
-            f"{folder}: not a build folder, it has no design.yaml; make it with 'tilewright build'"
-        )
-    design = load_design(folder / "design.yaml")
-    manifest = _read(folder / "manifest.json", "tilewright build") or {}
-    results, stale = load_results(folder, design.content_hash)
-    portrait = portrait_of(design.spec)
+    material = load_material(folder)
     try:
-        summary = summarize(design, portrait, results, manifest)
-        page = render(
-            design, portrait, results, manifest, source=source or f"{design.name}.yaml", stale=stale
-        )
+        summary = summarize(material)
+        page = render(material, source=source or f"{material.design.name}.yaml")
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        names = ", ".join(f"{name}.json" for name, result in results.items() if result is not None)
+        names = ", ".join(f"{name}.json" for name in RESULTS if material.results[name] is not None)
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(
-            f"{folder / 'report'}: cannot read {names} ({detail}); run their commands again"
-        ) from error
+        advice = "run their commands again"
+        raise UserError(f"{folder / 'report'}: cannot read {names} ({detail}); {advice}") from error
     html, data = folder / "report" / "report.html", folder / "report" / "report.json"
-    write_atomically(html, page)
-    write_atomically(data, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    return Report(html, data, {name: result is not None for name, result in results.items()})
+    write_file(html, page)
+    write_file(data, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    return Report(html, data, {name: material.results[name] is not None for name in RESULTS})
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``path`` whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _all_jobs(results: Mapping[str, Json | None]) -> list[Json]:
-    return (
-        view.verified_jobs(results["verify"])
-        + view.run_jobs(results["run"])
-        + view.run_jobs(results["digits"])
-    )
-
-
-def summarize(
-    design: Design, portrait: Portrait, results: Mapping[str, Json | None], manifest: Mapping[str, Any]
-) -> Json:
+def summarize(material: Material) -> Json:
     """The content of ``report.json``: the results as they are, without pixels, and what follows from them."""
-    jobs = []
-    for job in _all_jobs(results):
-        if job.get("cycles"):
-            work = portrait.work(job)
-            ideal = work.macs / portrait.macs_per_cycle
-            jobs.append(
-                {
-                    "m": job["m"],
-                    "n": job["n"],
-                    "k": job["k"],
-                    "reuse_weights": bool(job.get("reuse_weights")),
-                    "cycles": job["cycles"],
-                    "ideal": ideal,
-                    "utilization": round(ideal / job["cycles"], 6),
-                    "macs": work.macs,
-                    "bytes": work.bytes_moved,
-                }
-            )
-    kept = {
-        name: result and {key: value for key, value in result.items() if key != "pixels"}
-        for name, result in results.items()
-    }
+    portrait = material.portrait
     return {
-        "name": design.name,
-        "hash": design.content_hash,
+        "name": material.design.name,
+        "hash": material.design.content_hash,
         "title": portrait.title,
         "facts": dict(portrait.facts),
         "peak_macs_per_cycle": portrait.macs_per_cycle,
         "stream_bytes_per_cycle": portrait.bytes_per_cycle,
-        "jobs": jobs,
-        **kept,
-        "versions": _versions(results, manifest),
+        "jobs": [job_figures(portrait, job) for _, _, jobs in material.measured for job in jobs],
+        **{
+            name: result and {key: value for key, value in result.items() if key != "pixels"}
+            for name, result in material.results.items()
+        },
+        "versions": material.versions,
     }
 
 
-def _versions(results: Mapping[str, Json | None], manifest: Mapping[str, Any]) -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for holder in (manifest, *(result or {} for result in results.values())):
-        for key in ("versions", "tools"):
-            if isinstance(holder.get(key), dict):
-                versions |= {str(tool): str(version) for tool, version in holder[key].items()}
-    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
-
-
-def render(
-    design: Design,
-    portrait: Portrait,
-    results: Mapping[str, Json | None],
-    manifest: Mapping[str, Any],
-    *,
-    source: str,
-    stale: Sequence[str] = (),
-) -> str:
+def render(material: Material, *, source: str) -> str:
     """The page: one HTML file that needs nothing else."""
+    portrait, measured = material.portrait, material.measured
+    jobs = [job for _, _, of_list in measured for job in of_list]
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -180,40 +154,20 @@ def render(
         lstrip_blocks=True,
         loader=FunctionLoader(_template),
     )
-    verified, ran = view.verified_jobs(results["verify"]), view.run_jobs(results["run"])
-    read = view.run_jobs(results["digits"])
-    timelines = [
-        chart
-        for chart in (
-            view.timeline(
-                portrait, verified, title="The workload", note="back to back, ports never stalling"
-            ),
-            view.timeline(portrait, ran, title="The run", note=f"on {(results['run'] or {}).get('backend')}"),
-            view.timeline(
-                portrait, read, title="The digits", note=f"on {(results['digits'] or {}).get('backend')}"
-            ),
-        )
-        if chart
-    ]
-    jobs = verified + ran + read
-    sections = {
-        "timelines": timelines,
-        "legend": view.legend(timelines, portrait, jobs),
-        "roofline": view.roofline(portrait, jobs),
-        "synth": view.synthesis(results["synth"], portrait),
-        "verify": view.verification(results["verify"]),
-        "digits": view.digits(results["digits"]),
-    }
     return environment.get_template("report.html.j2").render(
-        name=design.name,
-        hash=design.content_hash,
-        portrait=portrait,
+        name=material.design.name,
+        hash=material.design.content_hash,
         source=source,
-        stale=stale,
-        peak=view.count(portrait.macs_per_cycle),
-        versions=_versions(results, manifest),
-        board=(results["synth"] or {}).get("board"),
-        **sections,
+        stale=material.stale,
+        portrait=portrait,
+        peak=count(portrait.macs_per_cycle),
+        board=material.result("synth").get("board"),
+        versions=material.versions,
+        timelines=[timeline(portrait, jobs, title=title, note=note) for title, note, jobs in measured],
+        roofline=roofline(portrait, jobs),
+        synth=view.synthesis(material.results["synth"], portrait),
+        verify=view.verification(material.results["verify"]),
+        digits=view.digits(material.results["digits"]),
     )
 
 

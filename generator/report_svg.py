@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-ROOFLINE_HEIGHT = 320
 STRIP_HEIGHT = 64
 
 
@@ -96,157 +95,32 @@ def axis(limit: float, *, unit: str, height: int = 22) -> Markup:
     return element("svg", *marks, class_="axis", width="100%", height=height, aria_hidden="true")
 
 
-def roofline(
-    dots: Sequence[tuple[str, float, float]], *, peak: float, bandwidth: float, height: int = ROOFLINE_HEIGHT
-) -> Markup:
-    """MACs per cycle over MACs per byte, both axes logarithmic.
-
-    ``dots`` are (label, MACs per byte, MACs per cycle); the roof is ``min(peak, bandwidth * intensity)``
-    with ``bandwidth`` in bytes per cycle.
-    """
-    knee = peak / bandwidth
-    lowest_x = math.floor(math.log2(min([knee / 4, *(x for _, x, _ in dots)])))
-    highest_x = math.ceil(math.log2(max([knee * 8, *(x * 1.5 for _, x, _ in dots)])))
-    highest_y = math.log2(peak) + 0.7
-    lowest_y = math.floor(min([math.log2(peak) - 4, *(math.log2(y) - 0.5 for _, _, y in dots if y > 0)]))
-    bottom, top = height - 40, 8
-
-    def x_of(value: float) -> float:
-        return (math.log2(value) - lowest_x) / (highest_x - lowest_x)
-
-    def y_of(value: float) -> float:
-        return bottom - (math.log2(value) - lowest_y) / (highest_y - lowest_y) * (bottom - top)
-
-    drawn: list[Markup] = []
-    for power in range(lowest_x, highest_x + 1):
-        x = percent(x_of(2.0**power))
-        anchor = "start" if power == lowest_x else "end" if power == highest_x else "middle"
-        drawn += [
-            element("line", class_="grid", x1=x, x2=x, y1=top, y2=bottom),
-            element("text", _power_of_two(power), x=x, y=bottom + 16, text_anchor=anchor),
-        ]
-    for power in range(math.ceil(lowest_y), math.floor(highest_y) + 1):
-        y = y_of(2.0**power)
-        drawn += [
-            element("line", class_="grid", x1="0%", x2="100%", y1=y, y2=y),
-            element("text", _power_of_two(power), x=4, y=y - 4),
-        ]
-    drawn += [
-        element(
-            "text", "MACs per byte moved \u2192", class_="label", x="100%", y=height - 6, text_anchor="end"
-        ),
-        element("text", "\u2191 MACs per cycle", class_="label", x=0, y=height - 6),
-    ]
-    left_x = max(lowest_x, lowest_y - math.log2(bandwidth))
-    drawn += [
-        element(
-            "line",
-            class_="roof",
-            x1=percent(x_of(2.0**left_x)),
-            y1=y_of(bandwidth * 2.0**left_x),
-            x2=percent(x_of(knee)),
-            y2=y_of(peak),
-        ),
-        element("line", class_="roof", x1=percent(x_of(knee)), y1=y_of(peak), x2="100%", y2=y_of(peak)),
-        element(
-            "text",
-            f"peak {peak:g} MACs per cycle",
-            class_="label",
-            x="99%",
-            y=y_of(peak) - 8,
-            text_anchor="end",
-        ),
-    ]
-    clusters: list[list[int]] = []
-    for index, (label, x, y) in enumerate(dots):
-        title = f"{label}: {y:.2f} MACs per cycle, {x:.2f} MACs per byte"
-        drawn.append(
-            element("circle", element("title", title), class_="dot", cx=percent(x_of(x)), cy=y_of(y), r=5)
-        )
-        near = [
-            cluster
-            for cluster in clusters
-            if abs(x_of(dots[cluster[-1]][1]) - x_of(x)) < 0.05
-            and abs(y_of(dots[cluster[-1]][2]) - y_of(y)) < 24
-        ]
-        if near:
-            near[0].append(index)
-        else:
-            clusters.append([index])
-    for cluster in clusters:
-        x = sum(x_of(dots[index][1]) for index in cluster) / len(cluster)
-        y = max(y_of(dots[index][2]) for index in cluster)
-        drawn.append(
-            element(
-                "text",
-                ", ".join(str(index + 1) for index in cluster),
-                class_="label",
-                x=percent(x),
-                y=y + 20,
-                text_anchor="middle",
-            )
-        )
-    return element(
-        "svg",
-        *drawn,
-        class_="chart",
-        width="100%",
-        height=height,
-        role="img",
-        aria_label=f"Roofline, peak {peak:g} MACs per cycle, {bandwidth:g} bytes per cycle",
-    )
-
-
-def _power_of_two(power: int) -> str:
-    return str(1 << power) if power >= 0 else f"1/{1 << -power}"
-
-
 def strip(values: Sequence[float], *, median: float, unit: str, goal: float | None = None) -> Markup:
     """Every value as a dot on one axis, the median as a bar, the goal as a dashed line."""
     limit = 1.15 * max([*values, median, goal or 0])
     middle = STRIP_HEIGHT - 34
+    below = middle + 28
+
+    def upright(class_: str, value: float, top: float, bottom: float, title: str | None = None) -> Markup:
+        x = percent(value / limit)
+        words = [] if title is None else [element("title", title)]
+        return element("line", *words, class_=class_, x1=x, x2=x, y1=top, y2=bottom)
+
     drawn = [element("line", class_="grid", x1="0%", x2="100%", y1=middle, y2=middle)]
     for tick in nice_ticks(limit):
-        x = percent(tick / limit)
-        drawn += [
-            element("line", class_="rule", x1=x, x2=x, y1=middle + 8, y2=middle + 13),
-            element("text", f"{tick:g}", x=x, y=middle + 28, text_anchor="start" if tick == 0 else "middle"),
-        ]
-    drawn.append(element("text", unit, x="100%", y=middle + 28, text_anchor="end"))
+        anchor = "start" if tick == 0 else "middle"
+        drawn.append(upright("rule", tick, middle + 8, middle + 13))
+        drawn.append(element("text", f"{tick:g}", x=percent(tick / limit), y=below, text_anchor=anchor))
+    drawn.append(element("text", unit, x="100%", y=below, text_anchor="end"))
     if goal is not None:
-        x = percent(goal / limit)
-        drawn.append(
-            element(
-                "line",
-                element("title", f"board clock {goal:g} {unit}"),
-                class_="goal",
-                x1=x,
-                x2=x,
-                y1=4,
-                y2=middle + 12,
-            )
-        )
+        drawn.append(upright("goal", goal, 4, middle + 12, f"{goal:g} {unit}"))
     for value in values:
-        drawn.append(
-            element(
-                "circle",
-                element("title", f"{value:g} {unit}"),
-                class_="dot",
-                cx=percent(value / limit),
-                cy=middle,
-                r=5,
-            )
-        )
-    x = percent(median / limit)
-    drawn += [element("line", class_="median", x1=x, x2=x, y1=middle - 13, y2=middle + 13)]
+        title = element("title", f"{value:g} {unit}")
+        drawn.append(element("circle", title, class_="dot", cx=percent(value / limit), cy=middle, r=5))
+    drawn.append(upright("median", median, middle - 13, middle + 13, f"median {median:g} {unit}"))
+    label = f"median {median:g} {unit} of {len(values)} runs"
     return element(
-        "svg",
-        *drawn,
-        class_="chart",
-        width="100%",
-        height=STRIP_HEIGHT,
-        role="img",
-        aria_label=f"median {median:g} {unit} of {len(values)} runs",
+        "svg", *drawn, class_="chart", width="100%", height=STRIP_HEIGHT, role="img", aria_label=label
     )
 
 

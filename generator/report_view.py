@@ -1,191 +1,22 @@
-"""From the JSON files of a build folder to what each section of the report shows.
+"""From the result files of a build folder to what the report shows of synthesis, verification and digits.
 
 A view is plain data and drawings, ready for the template: every number is formatted here, and a
 section without data is ``None``. Nothing is estimated: a figure that no file holds is not shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tilewright import report_svg
 from tilewright.portrait import Portrait
+from tilewright.report_words import count, seconds, share
 
 Json = dict[str, Any]
 
-MOST_JOBS = 24
 MOST_HOPS = 24
-MOST_DOTS = 12
+BACKENDS = {"sim": "simulated RTL", "cocotb": "RTL under cocotb", "golden": "golden model", "board": "board"}
 SHOWN_DIGITS = 60
 PIXEL_DIGITS = "0123456789abcdefg"  # a pixel 0..16 as one character
-
-# Parts of a job's time in the order in which they are drawn: CSS class and what the legend calls it.
-PARTS = (
-    ("useful", "multiplying"),
-    ("ragged", "ragged edges"),
-    ("overhead", "filling, draining, waiting for the first operands"),
-    ("input-stall", "stalled on operands"),
-    ("output-stall", "stalled on the consumer"),
-)
-
-
-def count(value: float) -> str:
-    """A whole number, thousands apart by thin spaces."""
-    return f"{value:,.0f}".replace(",", "\u202f")
-
-
-def share(value: float, *, digits: int = 1) -> str:
-    """A share of 1 in percent; never rounded up to 100."""
-    scale = 10**digits
-    shown = 100 * value
-    if value < 1 and round(shown * scale) >= 100 * scale:
-        shown = 100 - 1 / scale
-    return f"{shown:.{digits}f} %"
-
-
-def seconds(value: float) -> str:
-    """A duration."""
-    return f"{value:.2f} s" if value < 10 else f"{value:.0f} s" if value < 120 else f"{value / 60:.1f} min"
-
-
-def shape(job: Mapping[str, Any]) -> str:
-    """A job's sizes."""
-    return "\u00a0\u00d7\u00a0".join(str(job[size]) for size in ("m", "n", "k"))
-
-
-# -- where the cycles go --------------------------------------------------------------------------------
-
-
-def job_parts(portrait: Portrait, job: Mapping[str, Any]) -> dict[str, float]:
-    """A job's cycles, split: keys are the classes of ``PARTS``, the sum is ``job['cycles']``."""
-    cycles = job["cycles"]
-    work = portrait.work(job)
-    useful = min(work.macs / portrait.macs_per_cycle, cycles)
-    active = job.get("active")
-    if active is None:
-        active = work.padded_macs / portrait.macs_per_cycle
-    active = min(max(active, useful), cycles)
-    left = cycles - active
-    input_stall = min(job.get("input_stall") or 0, left)
-    output_stall = min(job.get("output_stall") or 0, left - input_stall)
-    return {
-        "useful": useful,
-        "ragged": active - useful,
-        "overhead": left - input_stall - output_stall,
-        "input-stall": input_stall,
-        "output-stall": output_stall,
-    }
-
-
-def timeline(portrait: Portrait, jobs: Sequence[Mapping[str, Any]], *, title: str, note: str) -> Json | None:
-    """Bars of ``jobs`` one behind the other on one axis of cycles."""
-    timed = [job for job in jobs if job.get("cycles")]
-    if not timed:
-        return None
-    shown = timed[:MOST_JOBS]
-    total = sum(job["cycles"] for job in shown)
-    rows, start = [], 0
-    for job in shown:
-        parts = job_parts(portrait, job)
-        bar = report_svg.stacked_bar(
-            [
-                (class_, parts[class_] / total, f"{words}: {count(parts[class_])} cycles")
-                for class_, words in PARTS
-            ],
-            start=start / total,
-        )
-        model = job.get("model")
-        rows.append(
-            {
-                "label": job.get("label") or "",
-                "shape": shape(job),
-                "bar": bar,
-                "cycles": count(job["cycles"]),
-                "utilization": share(parts["useful"] / job["cycles"]),
-                "reuses": bool(job.get("reuse_weights")),
-                "model": None if model is None else count(model),
-                "exact": model == job["cycles"],
-            }
-        )
-        start += job["cycles"]
-    macs = sum(portrait.work(job).macs for job in timed)
-    cycles = sum(job["cycles"] for job in timed)
-    return {
-        "title": title,
-        "note": note,
-        "rows": rows,
-        "axis": report_svg.axis(total, unit="cycles"),
-        "left_out": len(timed) - len(shown),
-        "cycles": count(cycles),
-        "has_model": any(row["model"] is not None for row in rows),
-        "utilization": share(macs / portrait.macs_per_cycle / cycles),
-    }
-
-
-def legend(timelines: Sequence[Json], portrait: Portrait, jobs: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """The parts that occur at all."""
-    if not timelines:
-        return []
-    present = {
-        class_
-        for job in jobs
-        if job.get("cycles")
-        for class_, cycles in job_parts(portrait, job).items()
-        if cycles > 0
-    }
-    return [{"class": class_, "words": words} for class_, words in PARTS if class_ in present]
-
-
-def verified_jobs(verify: Json | None) -> list[Json]:
-    """The workload as verify measured it, ports never stalling: cycles beside the cycle model's."""
-    jobs = []
-    for entry in (verify or {}).get("cycles") or []:
-        if isinstance(entry.get("job"), dict) and entry.get("measured"):
-            jobs.append({**entry["job"], "cycles": entry["measured"], "model": entry.get("model")})
-    return jobs
-
-
-def run_jobs(run: Json | None) -> list[Json]:
-    """Jobs of a run that have a shape and a cycle count."""
-    jobs = (run or {}).get("jobs")
-    if not isinstance(jobs, list):
-        return []
-    return [job for job in jobs if isinstance(job, dict) and {"m", "n", "k"} <= job.keys()]
-
-
-def roofline(portrait: Portrait, jobs: Sequence[Mapping[str, Any]]) -> Json | None:
-    """Each distinct shape of ``jobs`` as a dot below the roof."""
-    rows, dots = [], []
-    seen: set[tuple[Any, ...]] = set()
-    for job in jobs:
-        if not job.get("cycles"):
-            continue
-        key = (job["m"], job["n"], job["k"], bool(job.get("reuse_weights")), job["cycles"])
-        if key in seen or len(dots) == MOST_DOTS:
-            continue
-        seen.add(key)
-        work = portrait.work(job)
-        intensity, rate = work.macs / work.bytes_moved, work.macs / job["cycles"]
-        roof = min(portrait.macs_per_cycle, portrait.bytes_per_cycle * intensity)
-        name = shape(job) + (", weights resident" if key[3] else "")
-        dots.append((name, intensity, rate))
-        rows.append(
-            {
-                "shape": name,
-                "intensity": f"{intensity:.1f}",
-                "rate": f"{rate:.1f}",
-                "of_roof": share(rate / roof),
-            }
-        )
-    if not dots:
-        return None
-    chart = report_svg.roofline(dots, peak=portrait.macs_per_cycle, bandwidth=portrait.bytes_per_cycle)
-    return {
-        "chart": chart,
-        "rows": rows,
-        "bandwidth": f"{portrait.bytes_per_cycle:g}",
-        "knee": f"{portrait.macs_per_cycle / portrait.bytes_per_cycle:.2g}",
-    }
-
 
 # -- synthesis ------------------------------------------------------------------------------------------
 
@@ -315,27 +146,19 @@ def verification(verify: Json | None) -> Json | None:
     """The table of checks, the first divergence, the mutations."""
     if not verify:
         return None
-    checks = [
-        {
-            "name": check.get("name", ""),
-            "passed": bool(check.get("passed")),
-            "message": check.get("message") or "",
-            "vectors": count(check["vectors"]) if check.get("vectors") else "",
-            "seconds": seconds(check["seconds"]) if check.get("seconds") is not None else "",
-        }
-        for check in verify.get("checks") or []
-    ]
+    checks = verify.get("checks") or []
     divergence = verify.get("first_divergence")
     if isinstance(divergence, dict):
         divergence = "\n".join(f"{key}: {value}" for key, value in divergence.items())
-    mutations = [m for m in verify.get("mutations") or [] if isinstance(m, dict)]
+    mutations = verify.get("mutations") or []
     cycles = verify.get("cycles") or []
     return {
         "passed": bool(verify.get("passed")),
-        "checks": checks,
-        "held": sum(check["passed"] for check in checks),
-        "vectors": count(sum(check.get("vectors") or 0 for check in verify.get("checks") or [])),
-        "seconds": seconds(sum(check.get("seconds") or 0 for check in verify.get("checks") or [])),
+        "groups": _groups(checks),
+        "checks": len(checks),
+        "held": sum(bool(check.get("passed")) for check in checks),
+        "vectors": count(sum(check.get("vectors") or 0 for check in checks)),
+        "seconds": seconds(verify.get("seconds") or sum(check.get("seconds") or 0 for check in checks)),
         "divergence": divergence or None,
         "mutations": [{"name": m.get("name", ""), "caught": bool(m.get("caught"))} for m in mutations],
         "caught": sum(bool(m.get("caught")) for m in mutations),
@@ -344,7 +167,44 @@ def verification(verify: Json | None) -> Json | None:
     }
 
 
+def _groups(checks: Sequence[Json]) -> list[Json]:
+    """Checks of one claim as one row; a check that failed has a row of its own."""
+    groups: dict[tuple[str, str], list[Json]] = {}
+    for check in checks:
+        title, case = _claim(str(check.get("name", "")))
+        groups.setdefault((title, "" if check.get("passed") else case), []).append(check)
+    rows = []
+    for (title, case), members in groups.items():
+        vectors = sum(check.get("vectors") or 0 for check in members)
+        rows.append(
+            {
+                "name": f"{title}: {case}" if case else title,
+                "passed": bool(members[0].get("passed")),
+                "cases": len(members),
+                "message": members[0].get("message") or "",
+                "vectors": count(vectors) if vectors else "",
+                "seconds": seconds(sum(check.get("seconds") or 0 for check in members)),
+            }
+        )
+    return rows
+
+
+def _claim(name: str) -> tuple[str, str]:
+    """What a check claims, and on which case: `rtl == golden: corners`, `cocotb: stalls/pattern=both`."""
+    head, _, rest = name.partition(": ")
+    if head == "cocotb":
+        test, _, case = rest.partition("/")
+        return f"{head}: {test.replace('_', ' ')}", case
+    return (name, "") if head == "lint" else (head, rest)
+
+
 # -- digits ---------------------------------------------------------------------------------------------
+
+
+def backend(result: Json | None) -> str:
+    """What a run was on, in words."""
+    name = (result or {}).get("backend")
+    return BACKENDS.get(str(name), str(name))
 
 
 def digits(result: Json | None) -> Json | None:
@@ -367,7 +227,7 @@ def digits(result: Json | None) -> Json | None:
     right = sum(label == guess for label, guess in zip(labels, read, strict=True))
     equal = result.get("equal_golden")
     return {
-        "backend": result.get("backend"),
+        "backend": backend(result),
         "images": len(cards),
         "right": right,
         "accuracy": share(right / len(cards), digits=2),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tilewright import report_svg, report_view
+from tilewright import report_jobs, report_svg, report_view, report_words
 from tilewright.design import parse_design
 from tilewright.errors import UserError
 from tilewright.families.gemm_portrait import MOST_DRAWN, portrait
@@ -21,6 +21,7 @@ DESIGN = """\
 design: {name}
 family: gemm
 array: {{rows: {rows}, cols: {cols}, dataflow: {dataflow}}}
+workload: [{{m: 64, n: 64, k: 64}}]
 """
 SECTIONS = ("design", "cycles", "roofline", "resources", "verification", "digits", "reproduce")
 VOID = {"meta", "link", "img", "br"}
@@ -39,10 +40,13 @@ VERIFY = {
     ],
     "cycles": [
         {
-            "job": {"m": 64, "n": 64, "k": 64, "reuse_weights": False},
+            "job": "64x64x64",
             "model": 4118,
             "measured": 4118,
-            "ideal": 4096,
+            "ideal": 4096.0,
+            "first_step": 1,
+            "last_step": 4096,
+            "done": 4118,
         }
     ],
     "first_divergence": None,
@@ -76,7 +80,8 @@ SYNTH = {
 }
 RUN = {
     "backend": "harness",
-    "jobs": [job(8, 8, 16, 40, input_stall=4, output_stall=2)],
+    "jobs": 1,
+    "job_cycles": [job(8, 8, 16, 40, input_stall=4, output_stall=2)],
     "outputs": 64,
     "cycles": 40,
     "seconds": 0.1,
@@ -84,7 +89,8 @@ RUN = {
 }
 DIGITS = {
     "backend": "compiled harness",
-    "jobs": [job(128, 32, 64, 4200, label="hidden")],
+    "jobs": 1,
+    "job_cycles": [job(128, 32, 64, 4200, label="hidden", model=4200)],
     "cycles": 4200,
     "seconds": 1.0,
     "pixels": ["0123456789abcdefg" + "0" * 47] * 3,
@@ -274,7 +280,7 @@ def test_names_from_files_are_text_and_never_markup(tmp_path):
     hostile["synth"]["critical_path"][0]["block"] = HOSTILE
     hostile["run"] |= {"backend": HOSTILE}
     hostile["digits"] |= {"backend": HOSTILE}
-    hostile["digits"]["jobs"][0]["label"] = HOSTILE
+    hostile["digits"]["job_cycles"][0]["label"] = HOSTILE
     folder = build_folder(tmp_path / "x", hostile)
     plain = Page(write_report(build_folder(tmp_path / "y", EVERYTHING)).html.read_text())
     page = Page(write_report(folder, source=HOSTILE).html.read_text())
@@ -291,17 +297,24 @@ def test_report_json_holds_the_results_and_what_follows_from_them(full):
     data = json.loads(report.json.read_text())
     assert data["verify"] == VERIFY and data["synth"] == SYNTH
     assert "pixels" not in data["digits"] and data["digits"]["labels"] == [3, 8, 1]
-    assert data["jobs"][0] == {
-        "m": 64,
-        "n": 64,
-        "k": 64,
-        "reuse_weights": False,
-        "cycles": 4118,
-        "ideal": 4096.0,
-        "utilization": 0.994658,
-        "macs": 262144,
-        "bytes": 12288.0,
-    }
+    workload, run, read = data["jobs"]
+    assert (
+        workload
+        | {
+            "m": 64,
+            "n": 64,
+            "k": 64,
+            "reuse_weights": False,
+            "cycles": 4118,
+            "model": 4118,
+            "ideal": 4096.0,
+            "utilization": 0.994658,
+            "macs": 262144,
+            "bytes": 12288.0,
+        }
+        == workload
+    )
+    assert (run["cycles"], read["cycles"]) == (40, 4200)
     assert data["versions"] == {"amaranth": "0.5.10", "nextpnr-ecp5": "0.11.1"}
     assert report.sections == dict.fromkeys(RESULTS, True)
 
@@ -332,11 +345,14 @@ def test_a_broken_result_is_refused_in_one_line_that_names_the_command(tmp_path,
         ("synth", {"lut": "few"}),
         ("synth", {"fmax_mhz": 3}),
         ("synth", {"blocks": [{"lut": 4}]}),
-        ("run", {"jobs": [{"m": 1, "n": "x", "k": 2, "cycles": 4}]}),
+        ("run", {"job_cycles": [{"m": 1, "n": "x", "k": 2, "cycles": 4}]}),
         ("digits", {"pixels": ["0" * 64]}),
         ("digits", {"pixels": ["z" * 64], "labels": [1], "predictions": [1]}),
         ("digits", {"pixels": ["0" * 64], "labels": [77], "predictions": [77]}),
-        ("verify", {"cycles": [{"job": {"m": 1}, "measured": 5}]}),
+        (
+            "verify",
+            {"cycles": [{"job": {"m": 1}, "measured": 5, "done": "x", "first_step": 1, "last_step": 2}]},
+        ),
     ],
 )
 def test_results_of_the_wrong_shape_are_refused_in_one_line(tmp_path, result, broken):
@@ -407,18 +423,61 @@ def test_work_counts_ragged_tiles_as_the_array_walks_them(dataflow, padded):
         {"input_stall": 9999, "output_stall": 9999},
     ],
 )
-def test_the_parts_of_a_job_add_up_to_its_cycles(counters):
+def test_the_parts_of_a_measured_job_add_up_to_its_cycles(counters):
     text = DESIGN.format(name="x", rows=3, cols=4, dataflow="output_stationary")
     view = portrait(parse_design(text.encode(), source="x").spec)
-    parts = report_view.job_parts(view, job(5, 6, 7, 200, **counters))
-    assert sum(parts.values()) == pytest.approx(200) and min(parts.values()) >= 0
+    begin, parts = report_jobs.job_parts(view, job(5, 6, 7, 200, **counters), free=30)
+    assert begin == 30 and sum(parts.values()) == pytest.approx(200) and min(parts.values()) >= 0
+
+
+def test_a_scheduled_job_is_drawn_from_the_end_of_the_one_before_to_its_last_result():
+    text = DESIGN.format(name="x", rows=3, cols=4, dataflow="output_stationary")
+    view = portrait(parse_design(text.encode(), source="x").spec)
+    scheduled = job(5, 6, 7, 60, first_step=103, last_step=132, done=150)
+    begin, parts = report_jobs.job_parts(view, scheduled, free=100)
+    # 210 MACs on 12 PEs; 4 tiles of 7 steps with their padding; 30 steps from first to last.
+    assert begin == 100
+    assert parts == {"fill": 3, "useful": 17.5, "ragged": 10.5, "overhead": 2, "drain": 17}
+
+
+def test_checks_of_one_claim_are_one_row_and_a_failed_one_stands_apart():
+    def check(name: str, passed: bool = True) -> dict[str, Any]:
+        return {
+            "name": name,
+            "passed": passed,
+            "vectors": 10,
+            "seconds": 0.5,
+            "message": "" if passed else "why",
+        }
+
+    view = report_view.verification(
+        {
+            "passed": False,
+            "checks": [
+                check("rtl == golden: corners"),
+                check("rtl == golden: random_0"),
+                check("rtl == golden: random_1", False),
+                check("cocotb: stalls_lose_nothing/pattern=both"),
+                check("cocotb: stalls_lose_nothing/pattern=one"),
+                check("lint: no unwaived warning"),
+            ],
+        }
+    )
+    assert view is not None and (view["held"], view["checks"]) == (5, 6)
+    assert [(row["name"], row["cases"], row["passed"], row["vectors"]) for row in view["groups"]] == [
+        ("rtl == golden", 2, True, "20"),
+        ("rtl == golden: random_1", 1, False, "10"),
+        ("cocotb: stalls lose nothing", 2, True, "20"),
+        ("lint: no unwaived warning", 1, True, "10"),
+    ]
+    assert view["groups"][1]["message"] == "why"
 
 
 @pytest.mark.parametrize(
     "value, shown", [(1, "100.0 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0.99949, "99.9 %")]
 )
 def test_a_share_below_one_is_never_shown_as_all(value, shown):
-    assert report_view.share(value) == shown
+    assert report_words.share(value) == shown
 
 
 def test_a_digit_is_a_png_whose_opacity_is_the_ink():

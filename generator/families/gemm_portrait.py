@@ -98,7 +98,13 @@ def work(spec: GemmSpec, job: Mapping[str, Any]) -> Work:
     bits = m * k * spec.act.width + m * n * spec.out.width
     if not job.get("reuse_weights"):
         bits += k * n * spec.weight.width
-    return Work(macs=m * n * k, padded_macs=tiles * along * spec.rows * spec.cols, bytes_moved=bits / 8)
+    return Work(
+        name="\u00a0\u00d7\u00a0".join(map(str, (m, n, k))),
+        note="weights resident" if job.get("reuse_weights") else "",
+        macs=m * n * k,
+        padded_macs=tiles * along * spec.rows * spec.cols,
+        bytes_moved=bits / 8,
+    )
 
 
 def figure(spec: GemmSpec) -> Markup:
