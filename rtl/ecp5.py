@@ -5,7 +5,7 @@ speed, so the ECP5 forms of the datapath instantiate the primitives. Sources: La
 (sysDSP usage guide) for ``MULT18X18D``; the carry cell's equations as in Yosys' ``CCU2C`` model.
 """
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value
 
 MULTIPLIER_WIDTH = 18
 
@@ -14,11 +14,11 @@ def mult18x18d(a: Value, b: Value, product: Value, *, latency: int, b_enable: Va
     """One signed 18 x 18 multiplier with ``latency`` of its own register stages.
 
     latency 1 registers the inputs; 2 adds the output register; 3 adds the pipeline register between.
-    ``b_enable`` is the clock enable of the ``b`` input register. Every register clears on reset.
+    ``b_enable`` is the clock enable of the ``b`` input register. No register is reset.
     """
     a_bits, b_bits = Signal(MULTIPLIER_WIDTH), Signal(MULTIPLIER_WIDTH)
     ports: dict[str, object] = {
-        "i_CLK0": ClockSignal(), "i_RST0": ResetSignal(), "i_CE0": Const(1), "i_CE1": b_enable,
+        "i_CLK0": ClockSignal(), "i_RST0": Const(0), "i_CE0": Const(1), "i_CE1": b_enable,
         "i_SIGNEDA": Const(1), "i_SIGNEDB": Const(1), "i_SOURCEA": Const(0), "i_SOURCEB": Const(0),
     }
     parameters: dict[str, object] = {

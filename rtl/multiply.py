@@ -12,8 +12,8 @@ class Multiplier(wiring.Component):
     """``p(t + latency) = a(t) * b``, exact.
 
     ``b`` enters its register only while ``b_enable`` is high, so a stationary operand stays in the
-    multiplier's own register; tie ``b_enable`` to 1 for an ordinary pipeline. All registers clear
-    on reset. One product per cycle.
+    multiplier's own register; tie ``b_enable`` to 1 for an ordinary pipeline. One product per cycle.
+    Registers start at zero and ignore the reset: what is on its way when it comes runs out.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ class Multiplier(wiring.Component):
             m.submodules.dsp = ecp5.mult18x18d(self.a, self.b, product, latency=self.latency, b_enable=self.b_enable)
             m.d.comb += self.p.eq(product)
             return m
-        a, b = Signal(self.a_shape), Signal(self.b_shape)
+        a, b = Signal(self.a_shape, reset_less=True), Signal(self.b_shape, reset_less=True)
         m.d.sync += a.eq(self.a)
         with m.If(self.b_enable):
             m.d.sync += b.eq(self.b)
         product: Value = a * b
         for stage in range(2, self.latency + 1):
-            registered = Signal(self.p.shape(), name=f"product_{stage}")
+            registered = Signal(self.p.shape(), name=f"product_{stage}", reset_less=True)
             m.d.sync += registered.eq(product)
             product = registered
         m.d.comb += self.p.eq(product)

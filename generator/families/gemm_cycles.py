@@ -68,6 +68,7 @@ class _Timeline:
     finished: int = -10**9        # last step
     pushed: int = -10**9          # last push
     weights_left: int = -10**9    # the reader turned to the other bank
+    channels_loaded: int = -10**9  # the last beat of channel parameters so far
     bank: int = 1
     bank_done: list[int] = field(default_factory=lambda: [-10**9, -10**9])
     swapped: int = -10**9
@@ -100,7 +101,8 @@ def walk(engine: Engine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
             weights_begun = weight_take + 1
             time.bank ^= 1
             if engine.has_requant:
-                takes = channels = max(time.offered, time.bank_done[time.bank])
+                takes = channels = max(time.offered, time.bank_done[time.bank], time.channels_loaded)
+                time.channels_loaded = channels + job.n
         pushes_weights = engine.dataflow == "weight_stationary"
         sequencer_take = max(time.finished, time.offered if pushes_weights else weights_begun)
         push_take = max(time.pushed, weights_begun if pushes_weights else time.offered)

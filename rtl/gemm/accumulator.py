@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from tilewright.rtl.gemm.pe import _saturated
+from tilewright.rtl.delay import delayed
+from tilewright.rtl.gemm.pe import pass_on, saturated
 
 SUM_LEAD = 2           # cycles from address to the partial sum it belongs to
 ACCUMULATE_LATENCY = 3  # cycles from address to total
@@ -35,16 +36,17 @@ class AccumulatorLane(wiring.Component):
         m.submodules.memory = memory = Memory(shape=signed(self.acc_width), depth=self.depth, init=[],
                                               attrs={"no_rw_check": 1})
         write, read = memory.write_port(), memory.read_port()
-        m.d.sync += [getattr(self, f"next_{name}").eq(getattr(self, name))
-                     for name in ("address", "valid", "first", "last")]
-        m.d.comb += [read.en.eq(1), read.addr.eq(self.address)]
-
-        kept, store, address = Signal(signed(self.acc_width)), Signal(), Signal.like(self.address)
-        m.d.sync += [kept.eq(Mux(self.next_first, 0, read.data)), address.eq(self.next_address),
-                     store.eq(self.next_valid & ~self.next_last)]
-        added = kept + self.sum
-        m.d.sync += [
-            self.total.eq(_saturated(added, self.acc_width) if self.overflow == "saturate" else added),
-            write.addr.eq(address), write.en.eq(store)]
-        m.d.comb += write.data.eq(self.total)
+        for name in ("address", "valid", "first", "last"):
+            pass_on(m, getattr(self, name), getattr(self, f"next_{name}"), name)
+        kept = Signal(signed(self.acc_width), reset_less=True)
+        m.d.sync += kept.eq(Mux(self.next_first, 0, read.data))
+        total = kept + self.sum
+        if self.overflow == "saturate":
+            total = saturated(total, self.acc_width)
+        pass_on(m, total, self.total, "total")
+        store = self.next_valid & ~self.next_last
+        m.d.comb += [
+            read.en.eq(1), read.addr.eq(self.address), write.data.eq(self.total),
+            write.addr.eq(delayed(m, self.next_address, 2, "write_address")),
+            write.en.eq(delayed(m, store, 2, "store"))]
         return m

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from tilewright.rtl.gemm.pe import OutputStationaryPe, StationaryOperandPe, low_half
+from tilewright.rtl.delay import delayed
+from tilewright.rtl.gemm.pe import OutputStationaryPe, StationaryOperandPe, low_half, pass_on
 from tilewright.rtl.hierarchy import shared
 
 DRAIN_LATENCY = 2
@@ -73,6 +74,7 @@ class DrainPair(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         low = low_half(self.acc_width)
+        drained = []
         for col in range(self.cols):
             def gated(side: str, col: int = col) -> Value:
                 acc = lane(getattr(self, f"{side}_acc"), col, self.acc_width)
@@ -80,7 +82,8 @@ class DrainPair(wiring.Component):
                 high_done = getattr(self, f"{side}_high_done")[col]
                 return Cat(acc[:low] & low_done.replicate(low),
                            acc[low:] & high_done.replicate(self.acc_width - low))
-            m.d.sync += lane(self.o, col, self.acc_width).eq(gated("north") | gated("south"))
+            drained.append(gated("north") | gated("south"))
+        pass_on(m, Cat(*drained), self.o, "drained")
         return m
 
 
@@ -91,7 +94,7 @@ class OutputStationaryArray(wiring.Component):
     cycle behind lane i - 1. ``swap`` is the swap of PE (0, 0). In cycle t + i + j + DRAIN_LATENCY after
     a swap in cycle t, lane j of ``sums`` carries the sum of PE (i, j): its low half; the high half
     follows one cycle later. Lanes without a finished sum carry zero. Swaps are at least ``rows``
-    cycles apart.
+    cycles apart. The first swap behind a reset clears what the sums held.
     """
 
     def __init__(self, *, rows: int, cols: int, act_shape: Shape, weight_shape: Shape, acc_width: int,
@@ -118,15 +121,13 @@ class OutputStationaryArray(wiring.Component):
             m.submodules[f"row_{i}"] = row
             m.d.comb += [row.act.eq(lane(self.acts, i, self.act_shape.width)), row.weights_in.eq(weights),
                          row.swap.eq(swap)]
-            below = Signal(name=f"swap_{i + 1}")
-            m.d.sync += below.eq(swap)
-            weights, swap = row.weights_out, below
+            weights, swap = row.weights_out, delayed(m, swap, 1, f"swap_{i + 1}")
             grid.append(row)
         drained = [self._drain_pair(m, i, grid[i:i + 2]) for i in range(0, self.rows, 2)]
         merged: Value = drained[0]
         for other in drained[1:]:
             merged = merged | other
-        m.d.sync += self.sums.eq(merged)
+        pass_on(m, merged, self.sums, "sums")
         return m
 
     def _drain_pair(self, m: Module, index: int, rows: Sequence[OutputStationaryRow]) -> Value:
@@ -201,21 +202,18 @@ class StationaryOperandArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         held: Value = self.held
-        sums: Value = Signal(signed(1), name="no_sum")[:0]
+        sums: Value = Const(0, self.cols * self.sum_width)
         swap: Value = self.swap
         reached: Value = self.push  # row i shifts from the push with index i on
         for i in range(self.rows):
             row = shared(lambda: StationaryOperandRow(**self.row_parameters), "row")
             m.submodules[f"row_{i}"] = row
             m.d.comb += [row.moving.eq(lane(self.moving, i, self.moving_shape.width)), row.swap.eq(swap),
-                         row.load.eq(reached), row.held_in.eq(held)]
-            if i:
-                m.d.comb += row.sums_in.eq(sums)
-            below, next_reached = Signal(name=f"swap_{i + 1}"), Signal(name=f"reached_{i + 1}")
-            m.d.sync += below.eq(swap)
+                         row.load.eq(reached), row.held_in.eq(held), row.sums_in.eq(sums)]
+            next_reached = Signal(name=f"reached_{i + 1}")
             with m.If(self.push):
                 m.d.sync += next_reached.eq(reached & ~self.push_last)
-            held, sums, swap = row.held_out, row.sums_out, below
+            held, sums, swap = row.held_out, row.sums_out, delayed(m, swap, 1, f"swap_{i + 1}")
             reached = next_reached & self.push
         m.d.comb += self.sums.eq(sums)
         return m

@@ -202,7 +202,7 @@ class GemmEngine(wiring.Component):
         m.submodules.result_path = path
         self._connect_passes(m, buffers, sequencer, {held: "held", moving: "moving"})
         for name in ("swap", "push", "push_last"):
-            m.d.comb += getattr(array, name).eq(delayed(m, getattr(sequencer, name), READ_LATENCY, name))
+            m.d.comb += getattr(array, name).eq(delayed(m, getattr(sequencer, name), READ_LATENCY, name, reset=True))
         m.d.comb += [array.moving.eq(buffers[moving].operands), array.held.eq(buffers[held].operands)]
         self._accumulators(m, sequencer, array, path, sum_width)
         return sequencer, path
@@ -229,7 +229,7 @@ class GemmEngine(wiring.Component):
 
     def _name_rows(self, m: Module, sequencer: wiring.Component, path: ResultPath, cycles: int) -> None:
         m.d.comb += [
-            path.rows_valid.eq(delayed(m, sequencer.rows_valid, cycles, "rows_valid")),
+            path.rows_valid.eq(delayed(m, sequencer.rows_valid, cycles, "rows_valid", reset=True)),
             path.rows.as_value().eq(delayed(m, sequencer.rows_out.as_value(), cycles, "rows"))]
 
     def _channels(self, m: Module, sequencer: wiring.Component, path: ResultPath) -> ChannelLoader | None:

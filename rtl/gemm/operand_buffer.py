@@ -48,10 +48,9 @@ class OperandLane(wiring.Component):
         # A register with nothing in front of it and no reset moves into the block RAM.
         fetched = Signal(self.operand_shape, reset_less=True)
         fetched_valid = Signal()
-        m.d.sync += [
-            self.next_valid.eq(self.read_valid), self.next_address.eq(self.read_address),
-            fetched.eq(read.data), fetched_valid.eq(self.next_valid),
-            self.operand.eq(Mux(fetched_valid, fetched, 0))]
+        m.d.sync += [self.next_valid.eq(self.read_valid), fetched.eq(read.data), fetched_valid.eq(self.next_valid)]
+        m.d.comb += [self.next_address.eq(delayed(m, self.read_address, 1, "address")),
+                     self.operand.eq(delayed(m, Mux(fetched_valid, fetched, 0), 1, "operand"))]
         return m
 
 
@@ -209,7 +208,7 @@ class OperandBuffer(wiring.Component):
             with m.If(self.end_pass & self.last_pass):
                 m.d.sync += window.eq(following(read_address))
         # A beat is free when the last lane has read it too.
-        freed = delayed(m, self.step & self.last_pass, self.lanes, "freed")
+        freed = delayed(m, self.step & self.last_pass, self.lanes, "freed", reset=True)
         held, full = Signal(range(self.depth + 1)), Signal()
         m.d.comb += [fill.room.eq(~full), self.idle.eq(fill.idle)]
         m.d.sync += held.eq(held + fill.write - freed)

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl import ecp5
+from tilewright.rtl.delay import delayed
 from tilewright.rtl.multiply import Multiplier
 
 OVERFLOWS = ("exact", "wrap", "saturate")
@@ -14,10 +15,15 @@ def low_half(width: int) -> int:
     return (width + 1) // 2
 
 
-def _saturated(value: Value, width: int) -> Value:
+def saturated(value: Value, width: int) -> Value:
     """``value`` clamped to ``width`` signed bits."""
     high = (1 << (width - 1)) - 1
     return Mux(value > high, Const(high, signed(width)), Mux(value < -high - 1, Const(-high - 1, signed(width)), value))
+
+
+def pass_on(m: Module, value: Value, port: Value, name: str) -> None:
+    """``port`` is ``value`` one cycle later, unaffected by reset."""
+    m.d.comb += port.eq(delayed(m, Value.cast(value), 1, name))
 
 
 class OutputStationaryPe(wiring.Component):
@@ -30,7 +36,8 @@ class OutputStationaryPe(wiring.Component):
     The sum is split, so that its carry chain is half as long: the low half of ``acc`` (bits below
     ``low_half(acc_width)``) is complete while ``swap_in`` is high, the high half one cycle later,
     while ``swap_out`` is. ``overflow`` "exact" and "wrap" add modulo ``2**acc_width``; "saturate"
-    clamps after every product. Zero operands are a bubble: the sum stays. All registers clear on reset.
+    clamps after every product. Zero operands are a bubble: the sum stays. No register is reset: a swap clears
+    the sum, and operands on their way run out ahead of the next ones.
     """
 
     def __init__(self, *, act_shape: Shape, weight_shape: Shape, acc_width: int, overflow: str = "exact",
@@ -53,8 +60,8 @@ class OutputStationaryPe(wiring.Component):
         m.submodules.multiplier = multiplier = Multiplier(
             a_shape=self.act_shape, b_shape=self.weight_shape, latency=self.pipeline, target=self.target)
         m.d.comb += [multiplier.a.eq(self.act_in), multiplier.b.eq(self.weight_in), multiplier.b_enable.eq(1)]
-        m.d.sync += [
-            self.act_out.eq(self.act_in), self.weight_out.eq(self.weight_in), self.swap_out.eq(self.swap_in)]
+        for name in ("act", "weight", "swap"):
+            pass_on(m, getattr(self, f"{name}_in"), getattr(self, f"{name}_out"), name)
         if self.overflow == "saturate":
             self._saturating_sum(m, multiplier.p)
         else:
@@ -63,18 +70,18 @@ class OutputStationaryPe(wiring.Component):
 
     def _saturating_sum(self, m: Module, product: Value) -> None:
         low = low_half(self.acc_width)
-        acc = Signal(signed(self.acc_width))
-        high_delayed = Signal(self.acc_width - low)
+        acc = Signal(signed(self.acc_width), reset_less=True)
+        high_delayed = Signal(self.acc_width - low, reset_less=True)
         m.d.sync += [
-            acc.eq(_saturated(Mux(self.swap_in, 0, acc) + product, self.acc_width)), high_delayed.eq(acc[low:])]
+            acc.eq(saturated(Mux(self.swap_in, 0, acc) + product, self.acc_width)), high_delayed.eq(acc[low:])]
         m.d.comb += self.acc.eq(Cat(acc[:low], high_delayed))
 
     def _split_sum(self, m: Module, product: Value) -> None:
         low = low_half(self.acc_width)
         high = self.acc_width - low
         extended = Signal(signed(self.acc_width))
-        acc_low, carry = Signal(low), Signal()
-        acc_high, product_high = Signal(high), Signal(high)
+        acc_low, carry = Signal(low, reset_less=True), Signal(reset_less=True)
+        acc_high, product_high = Signal(high, reset_less=True), Signal(high, reset_less=True)
         m.d.comb += extended.eq(product)
         m.d.sync += product_high.eq(extended[low:])
         low_sum = self._add(m, "low", acc_low, extended[:low], clear=self.swap_in)
@@ -98,7 +105,7 @@ class StationaryOperandPe(wiring.Component):
     shifts ``held_in`` (the PE above) into the shadow, ``swap_in`` makes the shadow the one in use from
     the operand in ``moving_in`` on. Both may be high in one cycle: the old shadow comes into use.
     ``sum_out(t + pipeline + 1) = sum_in(t + pipeline) + moving_in(t) * held``, as ``overflow`` says at
-    ``sum_width`` bits. ``load`` and ``swap`` move east with the operand. All registers clear on reset.
+    ``sum_width`` bits. ``load`` and ``swap`` move east with the operand. No register is reset.
     """
 
     def __init__(self, *, moving_shape: Shape, held_shape: Shape, sum_width: int, overflow: str = "exact",
@@ -124,9 +131,13 @@ class StationaryOperandPe(wiring.Component):
         m.d.comb += [
             multiplier.a.eq(self.moving_in), multiplier.b.eq(self.held_out), multiplier.b_enable.eq(self.swap_in)]
         total = self.sum_in + multiplier.p
-        m.d.sync += [
-            self.moving_out.eq(self.moving_in), self.load_out.eq(self.load_in), self.swap_out.eq(self.swap_in),
-            self.sum_out.eq(_saturated(total, self.sum_width) if self.overflow == "saturate" else total)]
+        if self.overflow == "saturate":
+            total = saturated(total, self.sum_width)
+        for name in ("moving", "load", "swap"):
+            pass_on(m, getattr(self, f"{name}_in"), getattr(self, f"{name}_out"), name)
+        pass_on(m, total, self.sum_out, "sum")
+        shadow = Signal(self.held_shape, reset_less=True)
         with m.If(self.load_in):
-            m.d.sync += self.held_out.eq(self.held_in)
+            m.d.sync += shadow.eq(self.held_in)
+        m.d.comb += self.held_out.eq(shadow)
         return m

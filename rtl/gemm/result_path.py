@@ -33,7 +33,9 @@ class ChannelMemory(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [write.en.eq(self.write), write.addr.eq(self.write_address), write.data.eq(self.write_data),
                      read.en.eq(1), read.addr.eq(self.read_address)]
-        m.d.sync += [self.next_address.eq(self.read_address), self.value.eq(read.data)]
+        fetched = Signal(self.layout, reset_less=True)
+        m.d.sync += fetched.eq(read.data)
+        m.d.comb += [self.next_address.eq(delayed(m, self.read_address, 1, "address")), self.value.eq(fetched)]
         return m
 
 
@@ -112,7 +114,7 @@ class ResultPath(wiring.Component):
         finished, latency = self._lanes(m)
         aligned = [delayed(m, value, self.cols - 1 - i, f"lane_{i}") for i, value in enumerate(finished)]
         wait = CHANNEL_LATENCY + latency + self.cols - 1
-        valid = delayed(m, self.rows_valid, wait, "rows_valid")
+        valid = delayed(m, self.rows_valid, wait, "rows_valid", reset=True)
         entered = Signal(data.StructLayout({"lanes": range(self.cols + 1), "bank": 1, "last": 1}))
         m.d.comb += [entered.lanes.eq(self.rows.lanes), entered.bank.eq(self.rows.bank), entered.last.eq(self.rows.last)]
         row = data.View(entered.shape(), delayed(m, entered.as_value(), wait, "row"))
@@ -145,7 +147,7 @@ class ResultPath(wiring.Component):
                              memory.write_data.eq(self.channel_data), memory.read_address.eq(address)]
                 parameters, address = memory.value, memory.next_address
             else:
-                handed = Signal(self.channel, name=f"channel_{i}")
+                handed = Signal(self.channel, name=f"channel_{i}", reset_less=True)
                 m.d.sync += handed.eq(parameters)
                 parameters = handed
             lane_unit = shared(self.requantize, "requantize")

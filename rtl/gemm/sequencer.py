@@ -149,7 +149,9 @@ class OutputStationarySequencer(wiring.Component):
     def _name_rows(self, m: Module, finish: Value, left_m: Remaining, left_n: Remaining, bank: Value,
                    group: Value) -> None:
         rows_left, ends_job = Signal(range(self.rows + 1)), Signal()
-        m.d.sync += self.swap.eq(finish)
+        swap = Signal(init=1)  # high in a reset, for the sums that nothing else clears
+        m.d.sync += swap.eq(finish)
+        m.d.comb += self.swap.eq(swap)
         with m.If(finish):
             m.d.sync += [
                 rows_left.eq(left_m.part), self.rows_out.lanes.eq(left_n.part), self.rows_out.bank.eq(bank),
