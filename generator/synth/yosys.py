@@ -33,16 +33,17 @@ def cell_models(name: str) -> Path:
     return path
 
 
-def run_yosys(commands: Sequence[str], *, folder: Path, timeout: float | None = None) -> str:
+def run_yosys(commands: Sequence[str], *, folder: Path, log_path: Path | None = None,
+              timeout: float | None = None) -> str:
     """Run a script in ``folder`` and return its log.
 
-    ``commands`` name files relative to ``folder``, so the log holds no machine's paths. Script and
-    log stay there as ``run.ys`` and ``yosys.log``. A failed run raises ToolError: one line with the
-    first error of the log and where the log is.
+    ``commands`` name files relative to ``folder``, so the log holds no machine's paths. The script stays
+    there as ``run.ys``, the log as ``yosys.log`` or in ``log_path``. A failed run raises ToolError: one line
+    with the first error of the log and where the log is.
     """
     yosys_version()
     (folder / "run.ys").write_text("\n".join(commands) + "\n", encoding="utf-8")
-    log_path = folder / "yosys.log"
+    log_path = log_path or folder / "yosys.log"
     with log_path.open("wb") as log:
         try:
             code = subprocess.run(
