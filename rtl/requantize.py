@@ -3,12 +3,20 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.multiply import TARGETS
 from tilewright.rtl.round_significand import RoundSignificand
-from tilewright.rtl.shift_round import COARSE_BITS, FINE_BITS, PRESCALE, SHIFT_WIDTH, ShiftRound, add_rounded, prescaled
-from tilewright.rtl.wide_multiply import WideMultiply
+from tilewright.rtl.shift_round import (
+    COARSE_BITS,
+    FINE_BITS,
+    PRESCALE,
+    SHIFT_WIDTH,
+    ShiftRound,
+    add_rounded,
+    prescale_multiplier,
+    shift_round_latency,
+)
+from tilewright.rtl.wide_multiply import WideMultiply, wide_multiply_latency
 
 MODES = ("rne", "ort", "half_up")
 ACTIVATIONS = ("none", "relu", "clip")
@@ -89,13 +97,6 @@ class Requantize(wiring.Component):
         self.split = split
         self.prescale = prescale
         self.target = target
-        self.sum_width = max(acc_width, BIAS_WIDTH) + 1
-        self._multiply = WideMultiply(
-            a_width=self.sum_width + (mode == "ort"), b_width=multiplier_bits + PRESCALE, target=target
-        )
-        self._shift_round = ShiftRound(
-            product_width=len(self._multiply.p), quotient_width=out_shape.width + 2, mode=mode
-        )
         bounds = {"low": In(out_shape), "high": In(out_shape)} if activation == "clip" else {}
         super().__init__({
             "acc": In(signed(acc_width)), "bias": In(signed(BIAS_WIDTH)),
@@ -105,25 +106,26 @@ class Requantize(wiring.Component):
         })
 
     @property
-    def _sum_latency(self) -> int:
-        """From ``acc`` to the input of the multiplication."""
-        return int(self.split) + (1 + RoundSignificand.LATENCY if self.mode == "ort" else 0)
-
-    @property
     def latency(self) -> int:
         """Cycles from ``acc`` (its low half, if split) to ``result``."""
-        return self._sum_latency + self._multiply.latency + self._shift_round.latency + 1
+        return requantize_latency(
+            acc_width=self.acc_width, mode=self.mode, multiplier_bits=self.multiplier_bits, split=self.split)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.multiply = multiply = self._multiply
-        m.submodules.shift_round = shift_round = self._shift_round
-        before_shift = self._sum_latency + multiply.latency
-        multiplier, coarse = (prescale(self.multiplier, self.shift) if self.prescale
-                              else (self.multiplier, self.shift))
+        total = self._sum(m)
+        m.submodules.multiply = multiply = WideMultiply(
+            a_width=len(total), b_width=self.multiplier_bits + PRESCALE, target=self.target)
+        m.submodules.shift_round = shift_round = ShiftRound(
+            product_width=len(multiply.p), quotient_width=self.out_shape.width + 2, mode=self.mode)
+        multiplier, coarse = self.multiplier, self.shift
+        if self.prescale:
+            multiplier, coarse = prescale(self.multiplier, self.shift)
+        before_multiply = _sum_latency(self.mode, self.split)
+        before_shift = before_multiply + multiply.latency
         m.d.comb += [
-            multiply.a.eq(self._sum(m)),
-            multiply.b.eq(delayed(m, multiplier, self._sum_latency, "multiplier")),
+            multiply.a.eq(total),
+            multiply.b.eq(delayed(m, multiplier, before_multiply, "multiplier")),
             shift_round.product.eq(multiply.p),
             shift_round.coarse.eq(delayed(m, coarse, before_shift - 1, "coarse")),
         ]
@@ -132,7 +134,8 @@ class Requantize(wiring.Component):
 
     def _sum(self, m: Module) -> Value:
         """``acc + bias``; with mode ort, as float32 holds it."""
-        total = Signal(signed(self.sum_width))
+        width = _sum_width(self.acc_width)
+        total = Signal(signed(width))
         if self.split:
             low_width = (self.acc_width + 1) // 2
             low = Signal(low_width + 1)
@@ -142,12 +145,12 @@ class Requantize(wiring.Component):
                 bias_high.eq(self.bias[low_width:]),
             ]
             high = self.acc[low_width:].as_signed() + bias_high + low[-1]
-            m.d.comb += total.eq(Cat(low[:-1], high[: self.sum_width - low_width]))
+            m.d.comb += total.eq(Cat(low[:-1], high[:width - low_width]))
         else:
             m.d.comb += total.eq(self.acc + self.bias)
         if self.mode != "ort":
             return total
-        m.submodules.round_sum = round_sum = RoundSignificand(width=self.sum_width)
+        m.submodules.round_sum = round_sum = RoundSignificand(width=width)
         m.d.sync += round_sum.i.eq(total)
         return round_sum.rounded
 
@@ -195,4 +198,20 @@ def _select(condition: Value, chosen: Value, otherwise: Value) -> Value:
 
 def prescale(multiplier: Value, shift: Value) -> tuple[Value, Value]:
     """``(multiplier, shift)`` in the form a :class:`Requantize` with ``prescale=False`` takes; combinational."""
-    return prescaled(multiplier, shift), shift[FINE_BITS:]
+    return prescale_multiplier(multiplier, shift), shift[FINE_BITS:]
+
+
+def requantize_latency(*, acc_width: int, mode: str, multiplier_bits: int, split: bool) -> int:
+    """Latency of the :class:`Requantize` with these parameters."""
+    a_width = _sum_width(acc_width) + (mode == "ort")
+    product = wide_multiply_latency(a_width, multiplier_bits + PRESCALE)
+    return _sum_latency(mode, split) + product + shift_round_latency(mode) + 1
+
+
+def _sum_width(acc_width: int) -> int:
+    return max(acc_width, BIAS_WIDTH) + 1
+
+
+def _sum_latency(mode: str, split: bool) -> int:
+    """From ``acc`` to the input of the multiplication."""
+    return int(split) + (1 + RoundSignificand.LATENCY if mode == "ort" else 0)

@@ -3,7 +3,6 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.delay import delayed
 
 FINE_BITS = 3
@@ -16,13 +15,19 @@ PRESCALE = STEP - 1
 FLOAT_BITS = 24
 
 
-def prescaled(multiplier: Value, shift: Value) -> Value:
+def prescale_multiplier(multiplier: Value, shift: Value) -> Value:
     """``multiplier << (7 - shift % 8)``: leaves a right shift by ``8 * (shift // 8) + 7``.
 
     Costs 8:1 multiplexers on the multiplier in place of the product, and none at all in the datapath
     where parameters are loaded once and used often.
     """
-    return (multiplier << (PRESCALE - shift[:FINE_BITS]).as_unsigned()[:FINE_BITS])[: len(multiplier) + PRESCALE]
+    # 7 - x is ~x in three bits.
+    return multiplier << ~shift[:FINE_BITS]
+
+
+def shift_round_latency(mode: str) -> int:
+    """Latency of :class:`ShiftRound` from ``product``."""
+    return 3 if mode == "ort" else 1
 
 
 class ShiftRound(wiring.Component):
@@ -67,8 +72,7 @@ class ShiftRound(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """From ``product``."""
-        return 3 if self.mode == "ort" else 1
+        return shift_round_latency(self.mode)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -76,16 +80,21 @@ class ShiftRound(wiring.Component):
             self._coarse.eq(self.coarse),
             self._reached.eq(Cat(self.coarse >= step for step in range(STEPS))),
         ]
+        # Bit `below` of `aligned` is product bit 8 * coarse.
+        below = FLOAT_BITS - (PRESCALE - 1) if self.mode == "ort" else 0
+        aligned = Signal(signed(below + self.product_width))
+        m.d.comb += aligned.eq(
+            Cat(Const(0, below), self.product).as_signed() >> Cat(Const(0, FINE_BITS), self._coarse))
         quotient = Signal(signed(self.quotient_width))
         half, overflow, negative = Signal(), Signal.like(self.overflow), Signal()
         m.d.sync += [
-            quotient.eq(Cat(self._at(PRESCALE + k) for k in range(self.quotient_width))),
-            half.eq(self._at(PRESCALE - 1)),
+            quotient.eq(aligned[below + PRESCALE:]),
+            half.eq(aligned[below + PRESCALE - 1]),
             overflow.eq(self._overflows()),
             negative.eq(self.product[-1]),
         ]
         if self.mode == "ort":
-            m.d.comb += self.half.eq(self._up_after_float(m, quotient, half))
+            m.d.comb += self.half.eq(self._up_after_float(m, quotient, half, aligned[:FLOAT_BITS][::-1]))
         else:
             m.d.comb += self.half.eq(half)
         if self.mode == "rne":
@@ -99,13 +108,6 @@ class ShiftRound(wiring.Component):
         if index < 0:
             return Const(0, 1)
         return self.product[min(index, self.product_width - 1)]
-
-    def _at(self, index: int) -> Value:
-        """Bit ``index`` above ``8 * coarse``."""
-        choices = [self._bit(STEP * step + index) for step in range(STEPS)]
-        for select in self._coarse:
-            choices = [Mux(select, high, low) for low, high in zip(choices[::2], choices[1::2], strict=True)]
-        return choices[0]
 
     def _set_below(self, index: int) -> Value:
         """Four bits, any of them set where a product bit below ``8 * coarse + index`` is set."""
@@ -127,13 +129,15 @@ class ShiftRound(wiring.Component):
             groups.append((Cat(bits) != sign.replicate(len(bits))) & ~self._reached[step + 1 : step + 2].any())
         return Cat(low | high for low, high in zip(groups[::2], groups[1::2], strict=True))
 
-    def _up_after_float(self, m: Module, quotient: Value, half: Value) -> Value:
-        """Round up as if the product had been rounded to 24 significant bits before; two cycles later."""
-        # Bit k of `following` is product bit 8 * coarse + 5 - k.
+    def _up_after_float(self, m: Module, quotient: Value, half: Value, fraction: Value) -> Value:
+        """Round up as if the product had been rounded to 24 significant bits before; two cycles later.
+
+        ``fraction`` holds the 24 bits below ``half``, the highest first.
+        """
         following = Signal(FLOAT_BITS)
         rest = Signal(STEPS // 2)
         m.d.sync += [
-            following.eq(Cat(self._at(PRESCALE - 2 - k) for k in range(FLOAT_BITS))),
+            following.eq(fraction),
             rest.eq(self._set_below(PRESCALE - 1 - FLOAT_BITS)),
         ]
         # With bit length b of the quotient the last bit of the window is following[23 - b]. A negative
@@ -141,11 +145,13 @@ class ShiftRound(wiring.Component):
         magnitude = quotient[:-1] ^ quotient[-1].replicate(self.quotient_width - 1)
         longer = [magnitude[k:].any() for k in range(len(magnitude))]  # b > k
         always = FLOAT_BITS - len(longer)
-        inside = Cat(Const((1 << always) - 1, always), [~bit for bit in reversed(longer)])
+        inside = Signal(FLOAT_BITS)
+        m.d.comb += inside.eq(Cat(Const((1 << always) - 1, always), [~bit for bit in reversed(longer)]))
         last = Cat([inside[k] & ~inside[k + 1] for k in range(FLOAT_BITS - 1)], inside[-1])
         # A tie from below reads .0111.., one from above .1000.., to the end of the window; at exactly
         # half a unit above, the window's last bit is a lone 1.
-        unlike = ~(following ^ half.replicate(FLOAT_BITS))
+        unlike = Signal(FLOAT_BITS)
+        m.d.comb += unlike.eq(~(following ^ half.replicate(FLOAT_BITS)))
         window_bits, others = Signal(FLOAT_BITS), Signal(FLOAT_BITS + len(rest))
         m.d.sync += [
             window_bits.eq(unlike & inside),
@@ -161,12 +167,13 @@ class ShiftRound(wiring.Component):
 def add_rounded(rounded: ShiftRound, offset: Value) -> Value:
     """Quotient of ``rounded``, plus one where it is to be rounded up, plus ``offset``: one carry chain, no LUT.
 
-    The carry starts as 1 and passes the places below the quotient: ``bit + 1`` carries where the bit
-    or the carry so far is set, ``half + 0`` where both are.
+    The carry runs through places below the quotient first: ``bit + 1`` carries where the bit or the
+    carry so far is set, ``half + 0`` where both are.
     """
     if len(rounded.rest):
         any_of = Cat(rounded.rest, rounded.quotient[0])
-        places = Cat(Const(1, 1), any_of, rounded.half), Cat(Const(1, 1), Const(-1, len(any_of)), Const(0, 1))
+        places = Cat(any_of, rounded.half), Const((1 << len(any_of)) - 1, len(any_of) + 1)
     else:
         places = Cat(rounded.half), Cat(rounded.half)
-    return (Cat(places[0], rounded.quotient).as_signed() + Cat(places[1], offset).as_signed()) >> len(places[0])
+    total = Cat(places[0], rounded.quotient).as_signed() + Cat(places[1], offset).as_signed()
+    return total >> len(places[0])

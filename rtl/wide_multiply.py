@@ -6,7 +6,6 @@ from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value, signed, unsig
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
-
 from tilewright.rtl.multiply import Multiplier
 
 # An 18 x 18 signed multiplier takes 17 unsigned bits; the signed top chunk may use all 18.
@@ -37,6 +36,11 @@ def split_operand(width: int, *, is_signed: bool) -> list[Chunk]:
     return [*chunks, Chunk(offset, width - offset, is_signed)]
 
 
+def _products(a_width: int, b_width: int) -> list[Chunk]:
+    b_chunks = split_operand(b_width, is_signed=False)
+    return [a.times(b) for a in split_operand(a_width, is_signed=True) for b in b_chunks]
+
+
 def _pack(products: list[Chunk]) -> list[list[Chunk]]:
     """Products that do not overlap share a row; a signed one fills its row to the top."""
     rows: list[list[Chunk]] = []
@@ -48,6 +52,11 @@ def _pack(products: list[Chunk]) -> list[list[Chunk]]:
         else:
             rows.append([product])
     return rows
+
+
+def wide_multiply_latency(a_width: int, b_width: int) -> int:
+    """Latency of :class:`WideMultiply`: the multiplier's 2 cycles and one per level of adders."""
+    return MULTIPLIER_LATENCY + ceil_log2(len(_pack(_products(a_width, b_width))))
 
 
 class WideMultiply(wiring.Component):
@@ -75,25 +84,19 @@ class WideMultiply(wiring.Component):
         self.a_width = a_width
         self.b_width = b_width
         self.target = target
-        self.a_chunks = split_operand(a_width, is_signed=True)
-        self.b_chunks = split_operand(b_width, is_signed=False)
         super().__init__(
             {"a": In(signed(a_width)), "b": In(unsigned(b_width)), "p": Out(signed(a_width + b_width))}
         )
 
     @property
     def latency(self) -> int:
-        return MULTIPLIER_LATENCY + ceil_log2(len(_pack(self._products)))
-
-    @property
-    def _products(self) -> list[Chunk]:
-        return [a.times(b) for a in self.a_chunks for b in self.b_chunks]
+        return wide_multiply_latency(self.a_width, self.b_width)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         values: dict[Chunk, list[Value]] = {}
-        for i, a in enumerate(self.a_chunks):
-            for j, b in enumerate(self.b_chunks):
+        for i, a in enumerate(split_operand(self.a_width, is_signed=True)):
+            for j, b in enumerate(split_operand(self.b_width, is_signed=False)):
                 m.submodules[f"multiplier_{i}_{j}"] = multiplier = Multiplier(
                     a_shape=signed(a.width) if a.signed else unsigned(a.width), b_shape=unsigned(b.width),
                     latency=MULTIPLIER_LATENCY, target=self.target)
@@ -106,7 +109,7 @@ class WideMultiply(wiring.Component):
                 bits = multiplier.p[:product.width]
                 values.setdefault(product, []).append(
                     bits.as_signed() if product.signed else bits)
-        rows = [self._row(row, values) for row in _pack(self._products)]
+        rows = [self._row(row, values) for row in _pack(_products(self.a_width, self.b_width))]
         level = 0
         while len(rows) > 1:
             level += 1
