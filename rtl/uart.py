@@ -37,8 +37,8 @@ class UartReceiver(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        level = Signal(init=1)
-        m.submodules.synchronizer = cdc.FFSynchronizer(self.line, level, init=1)
+        level = Signal()
+        m.submodules.synchronizer = cdc.FFSynchronizer(self.line, level)
         countdown, bits_left = Signal(range(self.divisor)), Signal(range(10))
 
         with m.FSM(init="STOP"):
@@ -87,13 +87,13 @@ class UartTransmitter(wiring.Component):
         shifter = Signal(9, init=0x1FF)
         countdown, bits_left = Signal(range(self.divisor)), Signal(range(11))
 
-        m.d.comb += self.i.ready.eq(bits_left == 0)
-        with m.If(self.i.ready), m.If(self.i.valid):
+        m.d.comb += self.i.ready.eq((bits_left == 0) | ((bits_left == 1) & (countdown == 0)))
+        with m.If(self.i.ready & self.i.valid):
             m.d.sync += [
                 Cat(self.line, shifter).eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))),
                 countdown.eq(self.divisor - 1), bits_left.eq(10),
             ]
-        with m.Else():
+        with m.Elif(bits_left != 0):
             m.d.sync += countdown.eq(countdown - 1)
             with m.If(countdown == 0):
                 m.d.sync += [

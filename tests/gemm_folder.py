@@ -84,7 +84,7 @@ def arguments_of(job: Job, spec: GemmSpec) -> dict[str, np.ndarray]:
         names = ["bias", "multiplier", "shift", "zero_point"] + ["low", "high"] * (spec.activation == "clip")
         arguments |= {name: (job.channels or {})[name] for name in names if job.channels}
     for name, used in (("act_zero_point", spec.numbers.act_zero_point),
-                       ("weight_zero_point", spec.numbers.weight_zero_point)):
+                       ("weight_zero_point", spec.numbers.weight_zero_point and not job.reuse_weights)):
         if used:
             arguments[name] = np.array(getattr(job, name))
     return arguments
