@@ -110,6 +110,8 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, Array]:
 
 def _array(content: bytes) -> Array:
     """One .npy of integers or booleans, its size checked before anything is allocated."""
+    if not content.startswith(np.lib.format.MAGIC_PREFIX):
+        raise ValueError("not an array in the .npy format")
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -65,8 +65,8 @@ def arguments(**changes: Any) -> dict[str, Any]:
     ({"act_zero_point": 1}, "act_zero_point: the design has none; write numbers.act_zero_point: true"),
     ({"reuse_weights": True}, "reuse_weights: no job before this one"),
     ({"reuse_weights": 2}, "reuse_weights: 2; allowed are 0 to 1"),
-    ({"scale": 1}, "scale: not an argument of a job; allowed: a, b, bias, multiplier, shift, zero_point, low, "
-                   "high, reuse_weights, act_zero_point, weight_zero_point"),
+    ({"scale": 1}, "scale: not an argument of a job; allowed: a, b, bias, multiplier, shift, zero_point, "
+                   "low, high, reuse_weights, act_zero_point, weight_zero_point"),
 ])
 def test_a_bad_argument_is_told_by_name(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(JobError) as caught:

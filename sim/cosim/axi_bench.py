@@ -7,13 +7,13 @@ written down here once more, so that RTL and bench agree by contract and not by 
 import json
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge, with_timeout
+from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 from cocotb.utils import get_sim_time
 from cocotbext.axi import (
     AxiLiteBus,
@@ -109,12 +109,13 @@ class AxiBench:
 
     async def read_at(self, address: int) -> tuple[int, Any]:
         """Word and response code at an address."""
-        answer = await with_timeout(self.registers.read(address, 4), ACCESS_NS, "ns")
+        answer = await self._within(ACCESS_NS, self.registers.read(address, 4), f"read of {address:#x}")
         return int.from_bytes(answer.data, "little"), answer.resp
 
     async def write_at(self, address: int, data: bytes) -> Any:
         """Response code of a write of one to four bytes inside a word."""
-        return (await with_timeout(self.registers.write(address, data), ACCESS_NS, "ns")).resp
+        writing = self.registers.write(address, data)
+        return (await self._within(ACCESS_NS, writing, f"write to {address:#x}")).resp
 
     async def read(self, name: str) -> int:
         """A register that must answer OKAY."""
@@ -165,7 +166,8 @@ class AxiBench:
         for number, job in enumerate(case.jobs):
             beats = case.result[first:first + PORTS.count("result", job)]
             first += len(beats)
-            frame = await with_timeout(self.result.recv(compact=False), self._patience(case), "ns")
+            what = f"{case.name}: tlast of job {number}"
+            frame = await self._within(self._patience(case), self.result.recv(compact=False), what)
             self._compare(frame, beats, f"{case.name}, cycle {self.cycle}", number, job)
             values += sum(keep.bit_count() for _, keep in beats)
         return values
@@ -188,6 +190,13 @@ class AxiBench:
                                            for at in range(0, wide, size))
                 place = PORTS.divergence(number, job, beat, (data, keep, 0), (actual, keep, 0), self.cycle)
                 raise AssertionError(f"{where}: {place}; bytes {bytes(got).hex()}")
+
+    async def _within(self, limit_ns: int, answer: Awaitable[Any], what: str) -> Any:
+        try:
+            return await with_timeout(answer, limit_ns, "ns")
+        except SimTimeoutError:
+            late = limit_ns // CYCLE_NS
+            raise AssertionError(f"{what} did not come within {late} cycles, in cycle {self.cycle}") from None
 
     @property
     def cycle(self) -> int:
