@@ -39,7 +39,6 @@ def makefile_values(ports: GemmPorts) -> dict[str, Any]:
     return {
         "design": ports.design,
         "verilate_flags": " ".join(verilator.VERILATE_FLAGS),
-        "cocotb_flags": " ".join(verilator.COCOTB_FLAGS),
         "fast_flags": " ".join(verilator.FAST_FLAGS),
         "slow_flags": " ".join(verilator.SLOW_FLAGS),
     }

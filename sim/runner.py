@@ -20,7 +20,7 @@ from typing import Any
 from tilewright.errors import ToolError
 from tilewright.sim.cosim.gemm_ports import GemmPorts, read_jobs
 from tilewright.sim.cosim.results import read_results
-from tilewright.sim.verilator import COCOTB_FLAGS, Progress, compile_model, lint
+from tilewright.sim.verilator import Progress, compile_program, lint
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def build_harness(
     module name. ``cache`` defaults to ``.cache/verilator`` beside ``folder``. Raises ``ToolError``.
     """
     ports, sources, top, cache = _model(folder, sources, top, cache)
-    executable = compile_model(
+    executable = compile_program(
         sources=sources, top=top, main=folder / "sim/harness.cpp", cache=cache, progress=progress)
     return Harness(executable, ports)
 
@@ -163,9 +163,9 @@ def run_cocotb(
     """
     _, sources, top, cache = _model(folder, sources, top, cache)
     settings = cocotb_settings()
-    executable = compile_model(
+    executable = compile_program(
         sources=sources, top=top, main=Path(settings["main"]), cache=cache, progress=progress,
-        flags=[*COCOTB_FLAGS, *(["--trace"] if waves else [])],
+        trace=waves,
         link_flags=[f"-L{settings['library']}", f"-Wl,-rpath,{settings['library']}", "-lcocotbvpi_verilator"])
     simulation = folder.resolve() / "sim"
     results = simulation / "results" / f"{module.rpartition('.')[2]}.xml"
