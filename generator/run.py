@@ -130,7 +130,7 @@ def _array(content: bytes) -> Array:
     return np.frombuffer(rest, dtype).reshape(shape, order="F" if by_columns else "C")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write an .npz: afterwards the file is the old one or the new one, never a part. ``ToolError``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ Stands alone: a build's ``driver`` folder holds a copy. Only ``open_serial`` nee
 """
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 WRITE, READ, PUSH, POP = 1, 2, 3, 4
@@ -102,7 +103,7 @@ def open_serial(name: str, streams: Mapping[str, Mapping[str, Any]], *,
                 baud: int = BAUD_RATE) -> SerialTransport:
     """The board behind serial port ``name``. ``TransportError`` without pyserial or without the port."""
     try:
-        import serial
+        serial = import_module("serial")
     except ImportError:
         raise TransportError("pyserial is not installed; run: pip install pyserial") from None
     try:

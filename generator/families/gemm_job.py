@@ -51,16 +51,18 @@ def make_job(description: Description, arguments: Mapping[str, ArrayLike | None]
     for name, size in zip("mnk", (a.shape[0], b.shape[1], a.shape[1]), strict=True):
         if not 1 <= size <= description["limits"][name]:
             raise JobError(f"{name} is {size}; the design takes 1 to {description['limits'][name]}")
-    zero_points = {}
-    for operand, stream in (("act", "act"), ("weight", "weight")):
-        name = f"{operand}_zero_point"
-        low, high = _element(description, stream)
-        if name in given and not description[name]:
-            raise JobError(f"{name}: the design has none; write numbers.{name}: true")
-        zero_points[name] = _scalar(given, name, low, high)
-    if reuse and before is not None:  # the resident weights are already less their zero point
-        zero_points["weight_zero_point"] = before.weight_zero_point
-    return Job(a=a, b=b, channels=channels, reuse_weights=reuse, **zero_points)
+    # Resident weights are already less their zero point.
+    weight_zero_point = (before.weight_zero_point if reuse and before is not None
+                         else _zero_point(description, given, "weight"))
+    return Job(a=a, b=b, channels=channels, reuse_weights=reuse, weight_zero_point=weight_zero_point,
+               act_zero_point=_zero_point(description, given, "act"))
+
+
+def _zero_point(description: Description, given: Mapping[str, ArrayLike], stream: str) -> int:
+    name = f"{stream}_zero_point"
+    if name in given and not description[name]:
+        raise JobError(f"{name}: the design has none; write numbers.{name}: true")
+    return _scalar(given, name, *_element(description, stream))
 
 
 def _channels(description: Description, given: Mapping[str, ArrayLike], n: int) -> dict[str, IntArray] | None:
