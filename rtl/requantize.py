@@ -34,8 +34,8 @@ class Requantize(wiring.Component):
     - ``ort``: as ONNX Runtime's float32 kernels: ``acc + bias`` to 24 significant bits, the product to 24
       significant bits, then to an integer, each to nearest even.
 
-    ``latency`` is 6 cycles with ``split`` off and 7 with it on; ``ort`` adds 4. Where ``multiplier_bits`` is below
-    11 the product takes one cycle less; the property has the exact count.
+    ``latency`` is 6 cycles with ``split`` off and 7 with it on; ``ort`` adds 4; ``multiplier_bits`` below
+    11 take 1 off. :func:`requantize_latency` is the exact count.
 
     Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", CVPR 2018, section 2.2.
@@ -51,13 +51,14 @@ class Requantize(wiring.Component):
     mode : str
         "rne", "ort" or "half_up".
     activation : str
-        "clip": bounds come with every accumulator. "none": the bounds are those of ``out_shape``. "relu": so are
-        they, but the low one is ``zero_point`` where that is higher. Members ``low`` and ``high`` exist for "clip" only.
+        "clip": ``low`` and ``high`` come with every accumulator. "none": they are the bounds of
+        ``out_shape``, and no members. "relu": likewise, but ``low`` is ``zero_point`` where that is higher.
     split : bool
-        Bits ``ceil(acc_width / 2)`` and up of ``acc`` arrive in cycle t + 1, the others and all parameters in t.
+        Bits ``ceil(acc_width / 2)`` and up of ``acc`` arrive in cycle t + 1, the others and all parameters
+        in t. So the latency counts from the low half; from the high half it is that of the plain unit.
     prescale : bool
-        True: ``multiplier`` and ``shift`` are plain. False: they are what :func:`prescale` made of them, which saves
-        about 100 LUTs per unit where many units share one set of parameters or load them one after another.
+        True: ``multiplier`` and ``shift`` are plain. False: they are what :func:`prescale` made of them,
+        which saves about 85 LUTs per unit where units load their parameters through one place.
     target : str
         "generic" or "ecp5".
 
@@ -69,13 +70,14 @@ class Requantize(wiring.Component):
     shift : In(6), or In(3) prescaled
     zero_point : In(signed(out_width + 1))
     low, high : In(out_shape)
-        ``low <= high``.
+        ``low <= high``; only with activation "clip".
     result : Out(out_shape)
     """
 
     def __init__(
-        self, *, acc_width: int, out_shape: Shape, mode: str = "rne", multiplier_bits: int = MAX_MULTIPLIER_BITS,
-        activation: str = "clip", split: bool = False, prescale: bool = True, target: str = "generic",
+        self, *, acc_width: int, out_shape: Shape, mode: str = "rne",
+        multiplier_bits: int = MAX_MULTIPLIER_BITS, activation: str = "clip", split: bool = False,
+        prescale: bool = True, target: str = "generic",
     ) -> None:
         out_shape = Shape.cast(out_shape)
         if not 4 <= acc_width <= 48:
@@ -191,13 +193,13 @@ class Requantize(wiring.Component):
 
 
 def _select(condition: Value, chosen: Value, otherwise: Value) -> Value:
-    """A multiplexer in gates: synthesis turns one with constants into a register's set and reset, which is slower."""
+    """A multiplexer in gates: one with constants becomes a register's set and reset, which are slower."""
     width = len(otherwise)
     return (chosen[:width] & condition.replicate(width)) | (otherwise & (~condition).replicate(width))
 
 
 def prescale(multiplier: Value, shift: Value) -> tuple[Value, Value]:
-    """``(multiplier, shift)`` in the form a :class:`Requantize` with ``prescale=False`` takes; combinational."""
+    """``(multiplier, shift)`` as a :class:`Requantize` with ``prescale=False`` takes them; combinational."""
     return prescale_multiplier(multiplier, shift), shift[FINE_BITS:]
 
 

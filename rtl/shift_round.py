@@ -33,9 +33,9 @@ def shift_round_latency(mode: str) -> int:
 class ShiftRound(wiring.Component):
     """Quotient of ``product / 2**(8 * coarse + 7)``, whether it overflows, and what rounds it up.
 
-    ``quotient`` is the floor, truncated to its width; a bit of ``overflow`` says that the width does not hold
-    the floor, ``negative`` on which side. The floor is to be rounded up where ``half`` is set and the quotient
-    is odd or any bit of ``rest`` is set; :func:`add_rounded` has a carry chain evaluate that. By mode:
+    ``quotient`` is the floor, truncated to its width; any bit of ``overflow`` says that the width does
+    not hold the floor, ``negative`` on which side. The floor is to be rounded up where ``half`` is set and
+    the quotient is odd or any bit of ``rest`` is set; :func:`add_rounded` has a carry chain evaluate that.
 
     - ``rne``: ``half`` is the first fraction bit; ``rest`` says where below it others are set.
     - ``half_up``: ``half`` is the first fraction bit; ``rest`` has no bits and counts as set.
@@ -54,7 +54,8 @@ class ShiftRound(wiring.Component):
     Members
     -------
     product : In(signed(product_width))    coarse : In(3), one cycle before its product
-    quotient : Out(signed(quotient_width))    half, negative : Out(1)    overflow : Out(4)    rest : Out(4) or Out(0)
+    quotient : Out(signed(quotient_width))    half, negative : Out(1)
+    overflow : Out(4)    rest : Out(4), or Out(0) unless ``rne``
     """
 
     def __init__(self, *, product_width: int, quotient_width: int, mode: str) -> None:
@@ -119,18 +120,19 @@ class ShiftRound(wiring.Component):
         return Cat(low | high for low, high in zip(groups[::2], groups[1::2], strict=True))
 
     def _overflows(self) -> Value:
-        """Four bits, any of them set where a product bit from the quotient's sign upwards differs from the sign."""
+        """Four bits, any of them set where a product bit above the quotient differs from its sign."""
         sign = self.product[-1]
         groups = []
         start = PRESCALE + self.quotient_width - 1
         for step in range(STEPS):
             low = start + STEP * step
             bits = [self.product[k] for k in range(low, min(low + STEP, self.product_width - 1))]
-            groups.append((Cat(bits) != sign.replicate(len(bits))) & ~self._reached[step + 1 : step + 2].any())
+            discarded = self._reached[step + 1] if step + 1 < STEPS else Const(0, 1)
+            groups.append((Cat(bits) != sign.replicate(len(bits))) & ~discarded)
         return Cat(low | high for low, high in zip(groups[::2], groups[1::2], strict=True))
 
     def _up_after_float(self, m: Module, quotient: Value, half: Value, fraction: Value) -> Value:
-        """Round up as if the product had been rounded to 24 significant bits before; two cycles later.
+        """Whether to round up had the product been rounded to 24 significant bits; two cycles later.
 
         ``fraction`` holds the 24 bits below ``half``, the highest first.
         """
@@ -165,10 +167,10 @@ class ShiftRound(wiring.Component):
 
 
 def add_rounded(rounded: ShiftRound, offset: Value) -> Value:
-    """Quotient of ``rounded``, plus one where it is to be rounded up, plus ``offset``: one carry chain, no LUT.
+    """Quotient of ``rounded``, plus one where it is to be rounded up, plus ``offset``.
 
-    The carry runs through places below the quotient first: ``bit + 1`` carries where the bit or the
-    carry so far is set, ``half + 0`` where both are.
+    One carry chain without a LUT in front. The carry runs through places below the quotient first:
+    ``bit + 1`` carries where the bit or the carry so far is set, ``half + 0`` where both are.
     """
     if len(rounded.rest):
         any_of = Cat(rounded.rest, rounded.quotient[0])

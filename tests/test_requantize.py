@@ -50,13 +50,25 @@ def corner_cases(
     multiplier = np.where(rng.random(count) < 0.6, rng.integers(1 << 23, 1 << 24, count), multiplier)
     shift = np.where(rng.random(count) < 0.1, rng.choice([0, 1, 62, 63], count), rng.integers(0, 64, count))
     # An accumulator near (k + 1/2) / scale lies on or beside a tie.
-    quotient = rng.integers(-(1 << out_width + 1), 1 << out_width + 1, count) + 0.5
+    quotient = rng.integers(-(1 << out_width), 1 << out_width, count) + 0.5
     near = np.floor(quotient * 2.0**shift / np.maximum(multiplier, 1)) + rng.integers(-1, 3, count)
     near = np.clip(near, -span, span - 1).astype(np.int64)
     corners = rng.choice([-span, -span + 1, -1, 0, 1, span - 2, span - 1], count)
     spread = rng.integers(-span, span, count) >> rng.integers(0, acc_width, count)
-    acc = np.choose(rng.integers(0, 4, count), [near, near, corners, spread])
+    kind = rng.integers(0, 5, count)
+    acc = np.choose(kind, [near, near, corners, spread, spread])
+    # A scale of 1 / (2 d) as people type it: odd multiples of d are ties for powers of two, and else
+    # miss a tie by the error of the float32 alone.
+    typed = (kind == 4) & (acc_width > 12)
+    divisor = np.where(rng.random(count) < 0.5, 1 << rng.integers(0, 8, count), rng.integers(1, 1000, count))
+    significand, exponent = np.frexp((1 / (2.0 * divisor)).astype(np.float32))
+    multiplier = np.where(typed, (significand * 2.0**24).astype(np.int64), multiplier)
+    shift = np.where(typed, 24 - exponent, shift)
+    odd = 2 * rng.integers(-(1 << out_width - 1), 1 << out_width - 1, count) + 1
+    acc = np.where(typed, np.clip(odd * divisor, -span, span - 1), acc)
+    bias = np.where(typed, 0, bias)
     zero_point = rng.choice([low, low + 1, 0, high - 1, high, -(1 << out_width), (1 << out_width) - 1], count)
+    zero_point = np.where(rng.random(count) < 0.5, rng.integers(low, high + 1, count), zero_point)
     bounds = np.sort(rng.integers(low, high + 1, (2, count)), axis=0)
     full = rng.random(count) < 0.6
     return {

@@ -45,7 +45,8 @@ def requantize(
 
     Exact for ``|acc + bias| < 2**49``, ``0 <= multiplier < 2**24``, ``0 <= shift <= 63`` and bounds and zero
     point within 17 signed bits: beyond ``2**36`` a quotient is only known to be out of bounds.
-    ``low`` may exceed ``high``; then the result is ``high``.
+    ``low`` may exceed ``high`` (a zero point above the bounds, with ``low`` the zero point): the result
+    is then ``high``.
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -67,7 +68,7 @@ def requantize(
 def quantize_scale(
     scale: float | np.floating[Any], *, multiplier_bits: int = SIGNIFICANT_BITS
 ) -> tuple[int, int]:
-    """``(multiplier, shift)`` with ``scale = multiplier / 2**shift``, the multiplier of exactly that many bits.
+    """``(multiplier, shift)`` with ``scale = multiplier / 2**shift`` and a multiplier of that many bits.
 
     ``scale`` counts as float32 and 24 bits hold it exactly; with fewer bits it is rounded to nearest
     even. Raises ValueError where ``shift`` would leave 0..63 or the scale is not positive and finite.
@@ -93,7 +94,8 @@ def quantize_scale(
         lowest = 2.0 ** (multiplier_bits - 1 - MAX_SHIFT)
         raise ValueError(
             f"scale {value!r} needs a shift of {-exponent} with a {multiplier_bits}-bit multiplier; "
-            f"shifts are 0..{MAX_SHIFT}, so the scale must be at least {lowest!r} and below {2.0**multiplier_bits!r}"
+            f"shifts are 0..{MAX_SHIFT}, so the scale must be at least {lowest!r} "
+            f"and below {2.0**multiplier_bits!r}"
         )
     return multiplier, -exponent
 
@@ -173,7 +175,7 @@ def _half(places: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _to_significant_bits(magnitude: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``(m, x)`` with ``m * 2**x`` = ``magnitude`` to 24 significant bits, half to even; x = 0 below 2**24."""
+    """``(m, x)`` with ``m * 2**x`` = ``magnitude`` to 24 significant bits, ties to even; x = 0 if exact."""
     if not magnitude.size or int(magnitude.max()) < 1 << SIGNIFICANT_BITS:
         return magnitude, np.zeros_like(magnitude)
     exponent = np.maximum(np.searchsorted(_POWERS, magnitude, side="right") - SIGNIFICANT_BITS, 0)
