@@ -76,4 +76,6 @@ def _used_models(netlist: str, models: dict[str, str], architecture: Architectur
     while pending:
         used |= pending
         pending = set().union(*(words[name] for name in pending)) - used
-    return "\n".join(modules[name] for name in sorted(used))
+    directives = [line for text in models.values() for line in text[:text.index("module ")].splitlines()
+                  if line.startswith("`") and not line.startswith("`timescale")]
+    return "\n".join([*directives, *(modules[name] for name in sorted(used))])
