@@ -64,8 +64,8 @@ class Material:
         """Tool to version, as the build and the commands recorded them."""
         versions: dict[str, str] = {}
         for holder in (self.manifest, *(self.result(name) for name in RESULTS)):
-            if isinstance(holder.get("versions"), dict):
-                versions |= {str(tool): str(version) for tool, version in holder["versions"].items()}
+            for key in ("versions", "tools"):
+                versions |= {str(tool): str(version) for tool, version in holder.get(key, {}).items()}
         return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 

@@ -5,6 +5,7 @@ section without data is ``None``. Nothing is estimated: a figure that no file ho
 """
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from tilewright import report_svg
@@ -20,88 +21,93 @@ PIXEL_DIGITS = "0123456789abcdefg"  # a pixel 0..16 as one character
 
 # -- synthesis ------------------------------------------------------------------------------------------
 
-RESOURCES = (
-    ("lut", "LUT"),
-    ("ff", "Flip-flops"),
-    ("dsp", "Multipliers"),
-    ("bram", "Block RAM"),
-    ("carry", "Carry cells"),
-)
+COLORS = 8  # of blocks, in the style sheet
+
+# Columns of the table by block.
+CELLS = {
+    "lut": "LUT",
+    "ff": "Flip-flops",
+    "dsp": "Multipliers",
+    "bram": "Block RAM",
+    "carry": "Carry cells",
+    "lutram": "LUT RAM",
+    "spram": "Large RAM",
+}
 
 
 def synthesis(synth: Json | None, portrait: Portrait) -> Json | None:
     """Resources against the device, Fmax by seed, blocks, critical path."""
     if not synth:
         return None
-    available = synth.get("available") or {}
-    blocks = [block for block in synth.get("blocks") or [] if isinstance(block, dict)]
-    resources = []
-    for key, words in RESOURCES:
-        used = synth.get(key)
-        if used is None:
-            continue
-        row = {"words": words, "used": count(used), "available": None, "share": None, "bar": None}
-        if available.get(key):
-            of_device = used / available[key]
-            row |= {
-                "available": count(available[key]),
-                "share": share(of_device),
-                "bar": report_svg.stacked_bar(
-                    [("used", min(of_device, 1.0), f"{words}: {share(of_device)}")], height=12
-                ),
-            }
-        resources.append(row)
     fmax = [value for value in synth.get("fmax_mhz") or [] if value]
-    median = synth.get("fmax_median_mhz")
+    median, clock = synth.get("fmax_median_mhz"), synth.get("clock_mhz")
+    workload = synth.get("workload")
     return {
         "device": synth.get("board") or synth.get("device"),
         "part": synth.get("device"),
         "passed": bool(synth.get("passed")),
-        "resources": resources,
-        "blocks": _blocks(blocks, synth),
+        "messages": synth.get("messages") or [],
+        "resources": _resources(synth),
+        "shared_sites": "lut_sites" in synth,
+        "blocks": _blocks(synth),
         "path": _critical_path(synth.get("critical_path") or []),
         "median": None if not median else f"{median:.1f}",
         "gops": None if not median else f"{2 * portrait.macs_per_cycle * median / 1000:.1f}",
-        "clock": None if not synth.get("clock_mhz") else f"{synth['clock_mhz']:g}",
+        "clock": None if not clock else f"{clock:g}",
+        "microseconds": None if not workload else f"{workload['microseconds']:g}",
         "runs": len(fmax),
-        "bitstream": synth.get("bitstream"),
-        "fmax": None
-        if not (fmax and median)
-        else report_svg.strip(fmax, median=median, unit="MHz", goal=synth.get("clock_mhz")),
+        "bitstream": PurePath(synth["bitstream"]).name if synth.get("bitstream") else None,
+        "fmax": report_svg.strip(fmax, median=median, unit="MHz", goal=clock) if fmax and median else None,
     }
 
 
-def _blocks(blocks: Sequence[Json], synth: Json) -> Json | None:
-    columns = [(key, words) for key, words in RESOURCES if any(block.get(key) for block in blocks)]
+def _resources(synth: Json) -> list[Json]:
+    """What the design takes of what the device has."""
+    available = synth.get("available") or {}
+    needed = {"lut": synth.get("lut_sites", synth.get("lut"))}
+    needed |= {key: synth.get(key) for key in ("ff", "dsp", "bram", "spram")}
+    rows = []
+    for key, used in needed.items():
+        if used is None or not available.get(key):
+            continue
+        words, of_device = CELLS[key], used / available[key]
+        part = ("used", min(of_device, 1.0), f"{words}: {share(of_device)}")
+        rows.append(
+            {
+                "words": words,
+                "used": count(used),
+                "available": count(available[key]),
+                "share": share(of_device),
+                "bar": report_svg.stacked_bar([part], height=12),
+            }
+        )
+    return rows
+
+
+def _blocks(synth: Json) -> Json | None:
+    """The cells of each block, as bars and as a table."""
+    blocks = synth.get("blocks") or []
+    columns = {key: words for key, words in CELLS.items() if any(block.get(key) for block in blocks)}
     if not columns:
         return None
     bars = []
-    for key, words in columns:
-        total = max(sum(block.get(key) or 0 for block in blocks), synth.get(key) or 0)
-        bars.append(
-            {
-                "words": words,
-                "bar": report_svg.stacked_bar(
-                    [
-                        (
-                            f"block-{index % 6}",
-                            (block.get(key) or 0) / total,
-                            f"{block['name']}: {count(block.get(key) or 0)}",
-                        )
-                        for index, block in enumerate(blocks)
-                    ]
-                ),
-            }
-        )
+    for key, words in columns.items():
+        total = sum(block.get(key) or 0 for block in blocks)
+        parts = [
+            (f"block-{index % COLORS}", cells / total, f"{block['name']}: {count(cells)}")
+            for index, block in enumerate(blocks)
+            if (cells := block.get(key) or 0)
+        ]
+        bars.append({"words": words, "bar": report_svg.stacked_bar(parts)})
     rows = [
         {
             "name": block["name"],
-            "class": f"block-{index % 6}",
-            "cells": [count(block.get(key) or 0) for key, _ in columns],
+            "class": f"block-{index % COLORS}",
+            "cells": [count(block.get(key) or 0) for key in columns],
         }
         for index, block in enumerate(blocks)
     ]
-    return {"columns": [words for _, words in columns], "rows": rows, "bars": bars}
+    return {"columns": list(columns.values()), "rows": rows, "bars": bars}
 
 
 def _critical_path(hops: Sequence[Json]) -> Json | None:

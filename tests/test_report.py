@@ -342,7 +342,7 @@ def test_a_broken_result_is_refused_in_one_line_that_names_the_command(tmp_path,
     [
         ("verify", {"checks": [1]}),
         ("verify", {"checks": [{"vectors": "many"}]}),
-        ("synth", {"lut": "few"}),
+        ("synth", {"lut": "few", "available": {"lut": 10}}),
         ("synth", {"fmax_mhz": 3}),
         ("synth", {"blocks": [{"lut": 4}]}),
         ("run", {"job_cycles": [{"m": 1, "n": "x", "k": 2, "cycles": 4}]}),
