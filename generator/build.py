@@ -8,7 +8,9 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 from tilewright import __version__
@@ -19,6 +21,8 @@ from tilewright.files import replaced_folder
 DEFAULT_ROOT = Path("build")
 VECTOR_SEED = 1
 RESULTS = ("report",)  # what commands leave in a build folder, kept when the same design is built again
+PACKAGES = ("tilewright", "tilewright.rtl", "tilewright.sim", "tilewright.templates")
+SOURCE_SUFFIXES = (".py", ".j2", ".h", ".vlt", ".css", ".yaml")
 GENERATORS = ("amaranth", "pyosys", "jinja2", "numpy", "pydantic", "pyyaml")
 
 
@@ -50,8 +54,8 @@ def build(design: Design, root: Path = DEFAULT_ROOT, *, force: bool = False) -> 
     if present is not None and same_design and not force and present["versions"] == _versions() and _intact(folder, present):
         return Build(design, folder, present["files"], time.monotonic() - start, fresh=False)
     texts = contents(design)
-    files = {path: _digest(text.encode()) for path, text in sorted(texts.items())}
-    manifest = {"name": design.name, "hash": design.content_hash, "versions": _versions(), "files": files}
+    digests = {path: _digest(text.encode()) for path, text in sorted(texts.items())}
+    manifest = {"name": design.name, "hash": design.content_hash, "versions": _versions(), "files": digests}
     texts["manifest.json"] = json.dumps(manifest, indent=1) + "\n"
     with replaced_folder(folder, keep=RESULTS if same_design else ()) as fresh:
         for path, text in texts.items():
@@ -59,7 +63,7 @@ def build(design: Design, root: Path = DEFAULT_ROOT, *, force: bool = False) -> 
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
         (fresh / "report").mkdir(exist_ok=True)
-    return Build(design, folder, files, time.monotonic() - start, fresh=True)
+    return Build(design, folder, digests, time.monotonic() - start, fresh=True)
 
 
 def contents(design: Design) -> dict[str, str]:
@@ -97,8 +101,20 @@ def _fusesoc_core(name: str) -> str:
             f"targets:\n  default:\n    filesets: [rtl]\n    toplevel: {name}\n")
 
 
+@cache
 def _versions() -> dict[str, str]:
-    return {"tilewright": __version__, **{package: version(package) for package in GENERATORS}}
+    """What the files depend on beside the design; ``sources`` is a digest of Tilewright's own code."""
+    return {"tilewright": __version__, "sources": _sources(), **{package: version(package) for package in GENERATORS}}
+
+
+def _sources() -> str:
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        folder = Path(str(files(package)))
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in SOURCE_SUFFIXES):
+            digest.update(f"{package}/{path.relative_to(folder)}".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _digest(content: bytes) -> str:

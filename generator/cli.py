@@ -22,7 +22,7 @@ except ImportError:  # before typer 0.26, its exceptions were click's
     from click import ClickException as UsageProblem  # type: ignore[assignment]
 
 # A module of tilewright.commands each, in the order of --help. Commands import what is heavy when they run.
-COMMANDS = ("new", "check", "build", "verify", "schema", "doctor")
+COMMANDS = ("new", "check", "build", "verify", "synth", "run", "report", "demo", "schema", "doctor")
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141

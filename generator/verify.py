@@ -5,6 +5,7 @@ Reads only the build folder. The golden model is there as the expected results o
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -169,13 +170,18 @@ def _hls(built: Build, cache: Path, progress: Progress) -> Result:
     cases = sorted((built.folder / "sim/vectors").iterdir())
     run = subprocess.run([str((work / "csim.bin").resolve()), *map(str, cases)], capture_output=True, text=True, check=False)
     values = _compared(run.stdout)
-    message = "" if run.returncode == 0 else _last_line(run.stdout + run.stderr)
+    message = "" if run.returncode == 0 else _first_mismatch(run.stdout + run.stderr)
     return Result(name, run.returncode == 0 and values > 0, values, time.monotonic() - start, message)
 
 
 def _compared(output: str) -> int:
-    """Sum of the counts in the testbench's ``N passed, M failed`` lines."""
-    return sum(int(line.split(" passed")[0].split()[-1]) for line in output.splitlines() if " passed, " in line)
+    """The count in the testbench's summary, ``csim <design>: N passed, M failed, V values compared``."""
+    found = re.search(r"(\d+) values compared", output)
+    return int(found[1]) if found else 0
+
+
+def _first_mismatch(output: str) -> str:
+    return next((line for line in output.splitlines() if line.startswith("MISMATCH")), _last_line(output))
 
 
 def _last_line(text: str) -> str:

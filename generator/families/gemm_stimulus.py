@@ -139,12 +139,13 @@ def _smaller(m: int, n: int, k: int, *, only_m: bool) -> tuple[int, int, int]:
 def cases(spec: GemmSpec, *, seed: int) -> Iterator[Case]:
     """Corner operands on corner shapes first, then the workload, then random shapes back to back."""
     stimulus = Stimulus(spec, np.random.default_rng([seed, 1]))
-    yield _case(spec, "corners", stimulus.jobs(stimulus.random_shapes(8), extreme=True))
-    yield _case(spec, "workload", stimulus.jobs(spec.workload))
+    yield as_case(spec, "corners", stimulus.jobs(stimulus.random_shapes(8), extreme=True))
+    yield as_case(spec, "workload", stimulus.jobs(spec.workload))
     for number in range(2):
-        yield _case(spec, f"random_{number}", stimulus.jobs(stimulus.random_shapes(10)))
+        yield as_case(spec, f"random_{number}", stimulus.jobs(stimulus.random_shapes(10)))
 
 
-def _case(spec: GemmSpec, name: str, jobs: tuple[Job, ...]) -> Case:
+def as_case(spec: GemmSpec, name: str, jobs: tuple[Job, ...]) -> Case:
+    """``jobs`` as a case, with what the cycle model says of them."""
     shapes = [JobFields(m=m, n=n, k=k, reuse_weights=job.reuse_weights) for job in jobs for m, n, k in [job.shape]]
     return Case(name, jobs, cycles=list(walk(cycle_engine(spec), shapes))[-1].done)

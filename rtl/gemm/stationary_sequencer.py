@@ -101,7 +101,7 @@ class StationarySequencer(wiring.Component):
         group, vector = Signal(range(self.channel_groups)), Signal(range(self.vectors_max))
         step, ready, finish = Signal(), Signal(), Signal()
         channel_needed = ~reuse & (first_columns if self.held_is_act else 1)
-        spaced, room = self._spacing(m), self._room(m, step & left_k.last)
+        spaced, room = self._spacing(m, finish, left.total), self._room(m, step & left_k.last)
         job_end = finish & left_k.last & left_columns.last
         m.d.comb += [
             ready.eq(self.moving_available & (~first | shadow_full)
@@ -141,12 +141,14 @@ class StationarySequencer(wiring.Component):
         with m.Elif(job_end):
             m.d.sync += active.eq(0)
 
-    def _spacing(self, m: Module) -> Value:
-        if self.rows >= ACCUMULATE_INTERVAL:
-            return Signal(init=1, name="spaced")
+    def _spacing(self, m: Module, finish: Value, vectors: Value) -> Value:
+        """Whether a tile may begin: a vector's sum is read again ACCUMULATE_INTERVAL cycles later at the earliest.
+
+        Counted from the tile's last step, because a step in its middle may have come late.
+        """
         waiting, spaced = Signal(range(ACCUMULATE_INTERVAL)), Signal(init=1)
-        with m.If(self.swap):
-            m.d.sync += [waiting.eq(ACCUMULATE_INTERVAL - 1), spaced.eq(0)]
+        with m.If(finish & (vectors < ACCUMULATE_INTERVAL)):
+            m.d.sync += [waiting.eq(ACCUMULATE_INTERVAL - vectors), spaced.eq(0)]
         with m.Elif(~spaced):
             m.d.sync += [waiting.eq(waiting - 1), spaced.eq(waiting == 1)]
         return spaced
