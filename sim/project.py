@@ -34,13 +34,15 @@ def _render(name: str, **values: Any) -> str:
     return template.render(**values)
 
 
-def makefile_values(ports: GemmPorts) -> dict[str, Any]:
+def makefile_values(ports: GemmPorts) -> dict[str, str]:
     """What ``Makefile.j2`` needs."""
     return {
         "design": ports.design,
+        "module": ports.module,
         "verilate_flags": " ".join(verilator.VERILATE_FLAGS),
         "fast_flags": " ".join(verilator.FAST_FLAGS),
         "slow_flags": " ".join(verilator.SLOW_FLAGS),
+        "common_flags": " ".join(verilator.COMMON_FLAGS),
     }
 
 

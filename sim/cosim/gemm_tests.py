@@ -6,6 +6,8 @@ Runs from a build folder without Tilewright: ``make -C build/<name>/sim``. Expec
 
 import os
 import random
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from .streams import Bench, MismatchError
 FOLDER = Path(__file__).resolve().parents[1]
 PORTS = GemmPorts.load(FOLDER / "design.json")
 CASES = Case.load_all(Path(os.environ.get("VECTORS", FOLDER / "vectors")), PORTS)
+INTERPRETER = "" if shutil.which("python3") == sys.executable else f" PYTHON={sys.executable}"
 SEED = cocotb.RANDOM_SEED
 SILENCE_CYCLES = 64
 ANSWER_CYCLES = 64  # an error code, or idle, is there so long after its cause
@@ -50,7 +53,7 @@ class Engine(Bench):
         self.recorded = 0  # values of the current run that the evidence file already has
         self.watch = self._watch
         self.test = test
-        self.rerun = f"make -C {FOLDER} SEED={SEED} TEST={test}"
+        self.rerun = f"make -C {FOLDER}{INTERPRETER} SEED={SEED} TEST={test}"
 
     def stall(self, inputs: float, outputs: float) -> None:
         """Probability of a stall on every port."""
