@@ -63,7 +63,7 @@ ARRAY = [
 ]  # fmt: skip
 
 FORMATS = "int2 to int16 or uint2 to uint16"
-ACC = "auto, an integer from 2 to 48 or a mapping of width, overflow"
+ACC = "auto, an integer from 4 to 48 or a mapping of width, overflow"
 REQUANT = "none or a mapping of mode, multiplier_bits, out"
 NUMBERS = [
     ("{act: int1}", f"4:16: numbers.act: 'int1' is not {FORMATS}"),
@@ -83,10 +83,10 @@ NUMBERS = [
     ("{acc: 49}", f"4:16: numbers.acc: 49 is not {ACC}"),
     ("{acc: false}", f"4:16: numbers.acc: false is not {ACC}"),
     ("{acc: }", f"4:16: numbers.acc: nothing is not {ACC}"),
-    ("{acc: {overflow: wrap}}", "4:16: key 'width' is missing in numbers.acc; an integer from 2 to 48"),
+    ("{acc: {overflow: wrap}}", "4:16: key 'width' is missing in numbers.acc; an integer from 4 to 48"),
     ("{acc: {width: 16, overflow: trap}}",
      "4:38: numbers.acc.overflow: 'trap' is not one of wrap, saturate, error; did you mean 'wrap'?"),
-    ("{acc: {width: 60, overflow: wrap}}", "4:24: numbers.acc.width: 60 is not an integer from 2 to 48"),
+    ("{acc: {width: 60, overflow: wrap}}", "4:24: numbers.acc.width: 60 is not an integer from 4 to 48"),
     ("{acc: 23}", "4:16: numbers.acc: 23 bits are too few for a sum of 256 products, which needs 24; "
      "widen it, lower limits.k, or write {width: 23, overflow: wrap or saturate}"),
     ("{acc: {width: 23, overflow: error}}",
@@ -247,7 +247,7 @@ OVERRIDES = [
     ("array={rows: 8}", "key 'cols' is missing in array; an integer from 1 to 64"),
     ("array.rows.deep=8", "array.rows: a mapping is not an integer from 1 to 64"),
     ("rows=8", "unknown key 'rows'; it belongs in array"),
-    ("numbers.acc.overflow=wrap", "key 'width' is missing in numbers.acc; an integer from 2 to 48"),
+    ("numbers.acc.overflow=wrap", "key 'width' is missing in numbers.acc; an integer from 4 to 48"),
     ("numbers.acc=20", "20 bits are too few for a sum of 256 products, which needs 24; widen it, "
      "lower limits.k, or write {width: 20, overflow: wrap or saturate}"),
     ("workload=[{m: 4, n: 4}]", "key 'k' is missing in workload[0]; an integer from 1 to 65536"),

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from tilewright.families.gemm_fields import (
     MAX_ACC_WIDTH,
     MAX_JOBS,
+    MIN_ACC_WIDTH,
     ORT_MULTIPLIER_BITS,
     Array,
     Job,
@@ -126,7 +127,9 @@ class GemmSpec(Spec):
     @property
     def acc_width(self) -> int:
         """Bits of the signed accumulator."""
-        return self.exact_acc_width if self.numbers.acc == "auto" else self.numbers.acc.width
+        if self.numbers.acc == "auto":
+            return max(self.exact_acc_width, MIN_ACC_WIDTH)
+        return self.numbers.acc.width
 
     @property
     def acc_overflow(self) -> Literal["exact", "wrap", "saturate"]:

@@ -9,7 +9,7 @@ from tilewright.spec import BRANCH, OperandFormat, Part
 MAX_ARRAY = 64
 MAX_SIZE = 65_536
 MAX_JOBS = 4_096
-MIN_ACC_WIDTH = 2
+MIN_ACC_WIDTH = 4  # of a requantizer
 MAX_ACC_WIDTH = 48
 ORT_MULTIPLIER_BITS = 24  # the significand of the float32 scale that ONNX Runtime multiplies by
 

@@ -12,7 +12,7 @@ from tilewright.rtl.gemm.engine import GemmEngine
 from tilewright.rtl.gemm.stream_top import GemmStream
 from tilewright.rtl.gemm.uart_top import GemmUart
 from tilewright.rtl.hierarchy import to_rtlil
-from tilewright.rtl.requantize import Requantize
+from tilewright.rtl.requantize import requantize_latency
 
 BAUD_RATE = 1_000_000  # of a board's UART
 
@@ -39,8 +39,8 @@ def result_latency(spec: GemmSpec) -> int:
     split = spec.dataflow == "output_stationary"
     if not spec.has_requant:
         return int(split)
-    return Requantize(acc_width=spec.acc_width, out_shape=shape(spec.out), mode=spec.rounding, split=split,
-                      multiplier_bits=spec.multiplier_bits, activation=spec.activation, prescale=False).latency
+    return requantize_latency(acc_width=spec.acc_width, mode=spec.rounding, multiplier_bits=spec.multiplier_bits,
+                              split=split)
 
 
 @dataclass(frozen=True)
