@@ -135,7 +135,7 @@ def test_exact_accumulator_at_known_points(
         ({"width": 30, "overflow": "error"}, 30, "exact"),
         ({"width": 24, "overflow": "wrap"}, 24, "exact"),
         ({"width": 23, "overflow": "wrap"}, 23, "wrap"),
-        ({"width": 2, "overflow": "saturate"}, 2, "saturate"),
+        ({"width": 4, "overflow": "saturate"}, 4, "saturate"),
     ],
 )
 def test_chosen_accumulator_overflows_only_when_narrower_than_exact(
