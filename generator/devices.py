@@ -79,7 +79,8 @@ class Board(_Data):
     @model_validator(mode="before")
     @classmethod
     def _as_tuple(cls, data: Any) -> Any:
-        return {**data, "aliases": tuple(data["aliases"])} if isinstance(data, dict) and "aliases" in data else data
+        has_aliases = isinstance(data, dict) and "aliases" in data
+        return {**data, "aliases": tuple(data["aliases"])} if has_aliases else data
 
     @property
     def clock(self) -> tuple[str, int]:

@@ -59,7 +59,8 @@ class PinHarness(wiring.Component):
             resets = [Signal(name=f"reset_{i}", reset_less=True) for i in range(2)]
             m.d.sync += [resets[0].eq(self.reset), resets[1].eq(resets[0])]
             connections[f"i_{RESET}"] = resets[1]
-        inputs = {name: Signal(width, name=name, reset_less=True) for name, width in _named(self.ports, "input")}
+        inputs = {name: Signal(width, name=name, reset_less=True)
+                  for name, width in _named(self.ports, "input")}
         outputs = {name: Signal(width, name=name) for name, width in _named(self.ports, "output")}
         connections |= {f"i_{name}": signal for name, signal in inputs.items()}
         connections |= {f"o_{name}": signal for name, signal in outputs.items()}

@@ -53,7 +53,9 @@ class Memories(Stage):
             m.d.comb += [
                 write.addr.eq(Cat(stimulus[:address], half)), write.data.eq(stimulus[14:14 + width]),
                 write.en.eq(stimulus[32]),
-                read.addr.eq(Cat(stimulus[:address], half) if self.collide else Cat(stimulus[33:33 + address], ~half))]
+                read.addr.eq(Cat(stimulus[33:33 + address], ~half))]
+            if self.collide:
+                m.d.comb += read.addr.eq(write.addr)
             kept = Signal(width, name=f"kept_{width}", reset_less=width != 1)
             if width in (18, 1):    # always enabled; the last one resets, which keeps it out of the block RAM
                 m.d.comb += read.en.eq(1)
@@ -104,7 +106,8 @@ class Mac(Stage):
 
 def synthesize_stage(stage: Stage, *, device: str, cache: Path, name: str = "stage") -> Synthesis:
     """``stage`` mapped for ``device``."""
-    return synthesize(to_rtlil(stage, name=name), top=name, device=load_device(device), blocks={}, cache=cache)
+    return synthesize(to_rtlil(stage, name=name), top=name, device=load_device(device), blocks={},
+                      cache=cache)
 
 
 def stimulus(rows: int, seed: int) -> np.ndarray:
@@ -114,8 +117,7 @@ def stimulus(rows: int, seed: int) -> np.ndarray:
 
 def rtl_and_netlist(reference: Stage, synthesis: Synthesis, *, device: str, folder: Path, rows: int,
                     seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Responses of the plain RTL of ``reference`` and of the netlist, to the same rows. Bit 31 of word 3 of every
-    64th row resets both."""
+    """Responses of the plain RTL of ``reference`` and of the netlist to the same rows, one in 64 a reset."""
     given = stimulus(rows, seed)
     netlist, cells = netlist_verilog(synthesis, device=load_device(device), cache=folder / "cache")
     top = f"""

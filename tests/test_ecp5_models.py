@@ -1,11 +1,22 @@
-"""The behavioural ECP5 models, against plain logic under Verilator: what they claim, and what they refuse to hide."""
+"""The behavioural model of the ECP5 multiplier, against plain logic under Verilator."""
 
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, ResetInserter, Signal, signed, unsigned
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    Mux,
+    ResetInserter,
+    Signal,
+    signed,
+    unsigned,
+)
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from row_bench import run_rows
@@ -35,7 +46,7 @@ def operands(rng: np.random.Generator) -> np.ndarray:
     a[:pairs.shape[1]], b[:pairs.shape[1]] = pairs
     control = rng.integers(0, 1 << 28, ROWS)
     control[:pairs.shape[1]] = 1  # enabled, not reset
-    flat = a.astype(np.uint64) | b.astype(np.uint64) << np.uint64(18) | control.astype(np.uint64) << np.uint64(36)
+    flat = (a | b << 18 | control << 36).astype(np.uint64)
     rows = np.zeros((ROWS, 3), dtype=np.uint32)
     rows[:, 0], rows[:, 1] = flat & 0xFFFF_FFFF, flat >> np.uint64(32)
     return rows
@@ -58,15 +69,16 @@ class Pairs(wiring.Component):
                 unit = Multiplier(a_shape=a_shape, b_shape=b_shape, latency=latency, target=target)
                 m.submodules[f"{target}_{i}"] = ResetInserter(reset)(unit)
                 product = Signal(signed(40), name=f"product_{target}_{i}")
-                m.d.comb += [unit.a.eq(self.stimulus[:18]), unit.b.eq(self.stimulus[18:36]), unit.b_enable.eq(enable),
-                             product.eq(unit.p)]
+                m.d.comb += [unit.a.eq(self.stimulus[:18]), unit.b.eq(self.stimulus[18:36]),
+                             unit.b_enable.eq(enable), product.eq(unit.p)]
                 answers.append(product)
         m.d.comb += self.response.eq(Cat(*answers))
         return m
 
 
 def test_multiplier_model_equals_plain_logic_at_every_latency_with_enable_and_reset(tmp_path: Path) -> None:
-    shapes = [(signed(8), signed(8)), (unsigned(8), signed(9)), (signed(18), signed(18)), (unsigned(17), unsigned(17))]
+    shapes = [(signed(8), signed(8)), (unsigned(8), signed(9)), (signed(18), signed(18)),
+              (unsigned(17), unsigned(17))]
     cases = [(a, b, latency) for a, b in shapes for latency in (1, 2, 3)]
     verilog = rtlil_to_verilog(to_rtlil(Pairs(cases), name="top"))
     stimulus = operands(np.random.default_rng(SEED))
@@ -78,7 +90,7 @@ def test_multiplier_model_equals_plain_logic_at_every_latency_with_enable_and_re
 
 
 class Moded(wiring.Component):
-    """One DSP block with a different enable and reset on each register and run-time signs, and its reference."""
+    """One DSP block with an enable and a reset for each register and run-time signs; its reference."""
 
     def __init__(self, *, reset_mode: str) -> None:
         self.reset_mode = reset_mode
@@ -97,11 +109,12 @@ class Moded(wiring.Component):
         ports |= {f"i_A{i}": a[i] for i in range(18)} | {f"i_B{i}": b[i] for i in range(18)}
         ports |= {f"o_P{i}": product[i] for i in range(36)}
         parameters = {f"p_REG_{name}_{kind}": f"{kind}{'0' if kind == 'CLK' else i}"
-                      for i, name in enumerate(("INPUTA", "INPUTB", "PIPELINE", "OUTPUT")) for kind in ("CLK", "CE", "RST")}
+                      for i, name in enumerate(("INPUTA", "INPUTB", "PIPELINE", "OUTPUT"))
+                      for kind in ("CLK", "CE", "RST")}
         m.submodules.dsp = Instance("MULT18X18D", p_RESETMODE=self.reset_mode, **parameters, **ports)
 
         def register(value: object, i: int, width: int) -> Signal:
-            """One stage with enable and reset ``i``; an asynchronous reset also clears what is seen at once."""
+            """One stage with enable and reset ``i``; an asynchronous reset clears at once."""
             state = Signal(width, name=f"state_{i}")
             with m.If(resets[i]):
                 m.d.sync += state.eq(0)

@@ -15,7 +15,8 @@ def test_block_ram_of_every_width_reads_as_the_rtl_says_registers_packed(tmp_pat
     assert synthesis.total["bram"] == len(Memories.SHAPES)
     # 18 bits always enabled, 9 bits with the read's own enable; no other register may go.
     assert synthesis.packed_registers == 18 + 9
-    rtl, netlist = rtl_and_netlist(Memories(), synthesis, device="ecp5-85f", folder=tmp_path, rows=ROWS, seed=SEED)
+    rtl, netlist = rtl_and_netlist(Memories(), synthesis, device="ecp5-85f", folder=tmp_path, rows=ROWS,
+                                   seed=SEED)
     np.testing.assert_array_equal(netlist, rtl, err_msg=f"seed {SEED}")
     assert len(np.unique(rtl, axis=0)) > ROWS // 2
 
@@ -28,10 +29,12 @@ def test_block_ram_model_shows_a_read_that_meets_a_write(tmp_path: Path) -> None
     assert (rtl != netlist).any(), "a design that relies on an undefined read must not pass"
 
 
-@pytest.mark.parametrize(("device", "target"), [("ecp5-85f", "ecp5"), ("ecp5-85f", "generic"), ("ice40-up5k", "generic")])
+@pytest.mark.parametrize(("device", "target"), [
+    ("ecp5-85f", "ecp5"), ("ecp5-85f", "generic"), ("ice40-up5k", "generic")])
 def test_netlist_of_a_mac_equals_its_rtl(tmp_path: Path, device: str, target: str) -> None:
     synthesis = synthesize_stage(Mac(target=target), device=device, cache=tmp_path / "cache")
     assert synthesis.total["dsp"] == 1
-    rtl, netlist = rtl_and_netlist(Mac(target="generic"), synthesis, device=device, folder=tmp_path, rows=ROWS, seed=SEED)
+    rtl, netlist = rtl_and_netlist(Mac(target="generic"), synthesis, device=device, folder=tmp_path, rows=ROWS,
+                                   seed=SEED)
     np.testing.assert_array_equal(netlist, rtl, err_msg=f"seed {SEED}")
     assert len(np.unique(rtl, axis=0)) > ROWS // 4

@@ -18,13 +18,16 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def synth(
         design_file: DesignFile, overrides: Overrides, build_dir: BuildRoot = Path("build"),
-        board: Annotated[str | None, typer.Option(help="Board to make a bitstream for.", show_default=False)] = None,
+        board: Annotated[str | None, typer.Option(
+            help="Board to make a bitstream for.", show_default=False)] = None,
         device: Annotated[str | None, typer.Option(
-            help=f"Device to route the design for, alone. Default {DEFAULT_DEVICE}.", show_default=False)] = None,
+            help=f"Device to route the design for, alone; {DEFAULT_DEVICE} if not given.",
+            show_default=False)] = None,
         seeds: Annotated[int, typer.Option(help="How many seeds to place and route.", min=1, max=100)] = 1,
         seed: Annotated[int, typer.Option(help="The first of them.", min=1, max=1_000_000)] = 1,
         time_limit: Annotated[float, typer.Option(
-            help="Seconds for all of it; seeds not reached are left for the next call.", min=1)] = DEFAULT_TIME_LIMIT,
+            help="Seconds for all of it; seeds not reached are left for the next call.",
+            min=1)] = DEFAULT_TIME_LIMIT,
         jobs: Annotated[int, typer.Option(help="Seeds at a time; 0 is one per processor.", min=0)] = 0,
         as_json: AsJson = False,
     ) -> None:
@@ -48,7 +51,8 @@ def register(app: typer.Typer) -> None:
         with Watcher() as watcher:
             outcome = flow.run(
                 design, target, seeds=range(seed, seed + seeds), cache=build_dir / ".cache" / "synth",
-                results=results, time_limit=time_limit, jobs=jobs or None, say=watcher.say, watch=watcher.watch)
+                results=results, time_limit=time_limit, jobs=jobs or None, say=watcher.say,
+                watch=watcher.watch)
         payload = outcome.payload() | {"workload": _workload(design, outcome.median_mhz)}
         write_file(results / "synth.json", json.dumps(payload, indent=1) + "\n")
         emit(payload, as_json, lambda: _render(outcome, payload))
@@ -83,7 +87,8 @@ def _render(outcome: Any, payload: dict[str, Any]) -> None:
     rows(table)
     console.print(f"{payload['lut_sites']} of {available['lut']} LUT sites, carry cells and LUT RAM included")
     if outcome.harness:
-        console.print(f"apart from that: the pin harness, {outcome.harness['lut']} LUT, {outcome.harness['ff']} FF")
+        console.print(f"apart from that: the pin harness, {outcome.harness['lut']} LUT, "
+                      f"{outcome.harness['ff']} FF")
     for run in outcome.routed:
         console.print(f"seed {run.seed}: {run.fmax_mhz:.1f} MHz, "
                       f"{'routed before' if run.was_cached else f'{run.seconds:.0f} s'}")

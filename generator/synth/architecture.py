@@ -20,7 +20,8 @@ class Architecture:
     """One FPGA architecture in the open tools.
 
     ``target`` is the form of the datapath that generators should choose. ``cells`` maps a regular expression
-    on cell types to the column that counts them; ``lut_sites`` is how many LUT sites a cell of a column takes.
+    on cell types to the column that counts them; ``lut_sites`` is how many LUT sites a cell of a column
+    takes.
     """
 
     name: str
@@ -72,8 +73,8 @@ ARCHITECTURES = {
         lut_sites={"lut": 1, "carry": 2, "lutram": 6},
         library="read_verilog -lib +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v",
         models=("lattice/cells_sim_ecp5.v",), own_models=("ecp5_models.v",),
-        cell_names={"lut": "LUT4", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD", "carry": "CCU2C",
-                    "lutram": "TRELLIS_DPR16X4"}),
+        cell_names={"lut": "LUT4", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD",
+                    "carry": "CCU2C", "lutram": "TRELLIS_DPR16X4"}),
     "ice40": Architecture(
         name="ice40", target="generic",
         cells={"SB_LUT4": "lut", r"SB_DFF\w*": "ff", "SB_MAC16": "dsp", r"SB_RAM40_4K\w*": "bram",

@@ -1,4 +1,4 @@
-"""The slowest path between two clock edges, out of nextpnr's report, with every hop in the block it belongs to."""
+"""The slowest path between two clock edges, out of nextpnr's report, every hop in its block."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ HARNESS_BLOCK = "pin harness"
 
 @dataclass(frozen=True)
 class Hop:
-    """One step of a path. ``kind`` is "clk-to-q", "logic", "routing" or "setup"; routing is told with the net and
-    counts for the block that the net ends in."""
+    """One step of a path: ``kind`` is "clk-to-q", "logic", "routing" or "setup". Routing counts for the block
+    and the cell where it ends."""
 
     kind: str
     block: str
@@ -72,11 +72,12 @@ def _delay(path: Mapping[str, Any]) -> float:
     return sum(float(step["delay"]) for step in path["path"])
 
 
-def cell_resolver(paths: Mapping[str, str], block_of: Callable[[str], str], *, inside: str) -> Callable[[str], str]:
-    """nextpnr's cell name to block. ``paths`` are the design's cells; behind a harness they start with ``inside``.
+def cell_resolver(paths: Mapping[str, str], block_of: Callable[[str], str], *,
+                  inside: str) -> Callable[[str], str]:
+    """nextpnr's cell name to block; ``paths`` are the design's cells, which a harness puts ``inside`` before.
 
-    nextpnr names the halves of a carry ``x$CCU2_COMB0`` and folds LUTs into ``x_comb`` or ``x$MUX``; such an ending
-    is dropped until the rest is a known cell.
+    nextpnr names the halves of a carry ``x$CCU2_COMB0`` and the like; such an ending is dropped until
+    the rest is a known cell.
     """
     def resolve(cell: str) -> str:
         if inside and not cell.startswith(inside):

@@ -71,9 +71,9 @@ class Outcome:
         device, total = self.target.device, self.synthesis.total
         resources = device.resources.model_dump()
         return {
-            "device": device.device, "board": self.target.board and self.target.board.board, "passed": self.passed,
-            "seeds": [run.seed for run in self.routed], "fmax_mhz": self.fmax_mhz, "fmax_median_mhz": self.median_mhz,
-            "clock_mhz": self.target.clock_mhz, **total,
+            "device": device.device, "board": self.target.board and self.target.board.board,
+            "passed": self.passed, "seeds": [run.seed for run in self.routed], "fmax_mhz": self.fmax_mhz,
+            "fmax_median_mhz": self.median_mhz, "clock_mhz": self.target.clock_mhz, **total,
             "available": {name: count for name, count in resources.items() if count},
             "lut_sites": architecture_of(device).sites(total),
             "packed_registers": self.synthesis.packed_registers,
@@ -89,13 +89,13 @@ class Outcome:
         }
 
 
-def run(design: Design, target: Target, *, seeds: Sequence[int], cache: Path, results: Path, time_limit: float,
-        jobs: int | None = None, say: Say = lambda text: None, watch: Watch = lambda phases, predicted: None,
-        ) -> Outcome:
+def run(design: Design, target: Target, *, seeds: Sequence[int], cache: Path, results: Path,
+        time_limit: float, jobs: int | None = None, say: Say = lambda text: None,
+        watch: Watch = lambda phases, predicted: None) -> Outcome:
     """Synthesize ``design`` for ``target`` and route it with every seed.
 
-    On a board the design is what the family makes for boards, and its bitstream, of the fastest seed, lands in
-    ``results``. For a device alone it is the design's own top behind a pin harness, which is counted
+    On a board the design is what the family makes for boards, and its bitstream, of the fastest seed, lands
+    in ``results``. For a device alone it is the design's own top behind a pin harness, which is counted
     apart. Every stage is kept in ``cache``; an interrupted call continues where it was.
     """
     start = time.monotonic()
@@ -116,8 +116,9 @@ def run(design: Design, target: Target, *, seeds: Sequence[int], cache: Path, re
         pinned = with_harness(synthesis, device=device, cache=cache)
     cells = sum(synthesis.total.values()) + sum((pinned.harness or {}).values())
     say(f"place and route, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
-    routed = route(pinned, device=device, seeds=seeds, cells=cells, cache=cache, watch=watch,
-                   jobs=jobs or min(len(seeds), os.cpu_count() or 1), seconds=time_limit - (time.monotonic() - start))
+    left = time_limit - (time.monotonic() - start)
+    routed = route(pinned, device=device, seeds=seeds, cells=cells, cache=cache, watch=watch, seconds=left,
+                   jobs=jobs or min(len(seeds), os.cpu_count() or 1))
     critical = None
     if routed:
         critical = _critical(synthesis, blocks, routed, inside="" if board else INSIDE, device=device)
@@ -138,7 +139,8 @@ def _critical(synthesis: Synthesis, blocks: Mapping[str, str], routed: Sequence[
     return critical_path(in_order[(len(in_order) - 1) // 2].report, resolve)
 
 
-def _complaints(target: Target, seeds: Sequence[int], routed: Sequence[Routed], time_limit: float) -> list[str]:
+def _complaints(target: Target, seeds: Sequence[int], routed: Sequence[Routed],
+                time_limit: float) -> list[str]:
     messages = []
     if len(routed) < len(seeds):
         messages.append(f"time limit of {time_limit:g} s reached after {len(routed)} of {len(seeds)} seeds; "

@@ -1,4 +1,4 @@
-"""A mapped netlist as Yosys writes it in JSON: who is who, counted by block, registers moved into block RAM."""
+"""A mapped netlist as Yosys writes it in JSON: which block a cell belongs to, and how many there are."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def instance_path(cell_name: str) -> str:
 def relax_collisions(flat_rtlil: str) -> str:
     """Make a read that meets a write of the same address don't-care, in memories marked ``no_rw_check``.
 
-    Yosys honours the mark only for read ports whose register it finds itself; Amaranth's are born with theirs.
+    Yosys honours the mark only for read ports whose register it finds itself; Amaranth's come with theirs.
     """
     marked = {match[2] for match in _MEMORY.finditer(flat_rtlil) if "\\no_rw_check 1" in match[1]}
 
@@ -73,7 +73,7 @@ class Netlist:
         return cls(json.loads(path.read_bytes()), top, architecture)
 
     def save(self, path: Path) -> None:
-        """Write the file that nextpnr and Yosys read, without models of cells and sources other than paths."""
+        """Write the file that nextpnr and Yosys read; of all attributes only the paths stay."""
         for name, cell in self.cells.items():
             block = self._path(name, cell)
             cell["attributes"] = {} if block is None else {"src": _LABEL + block}
@@ -100,7 +100,8 @@ class Netlist:
         for name, path in self.paths().items():
             if column := self.architecture.column(self.cells[name]["type"]):
                 blocks[block_of(path)][column] += 1
-        return {block: {column: counts[column] for column in COLUMNS} for block, counts in sorted(blocks.items())}
+        return {block: {column: counts[column] for column in COLUMNS}
+                for block, counts in sorted(blocks.items())}
 
     def paths(self) -> dict[str, str]:
         """Hierarchical path of every cell.
@@ -108,7 +109,8 @@ class Netlist:
         Registers, carries, multipliers and memories know theirs. Optimization rebuilds LUTs and forgets, so a
         LUT or multiplexer belongs where most of the cells that it feeds belong.
         """
-        known = {name: path for name, cell in self.cells.items() if (path := self._path(name, cell)) is not None}
+        known = {name: path for name, cell in self.cells.items()
+                 if (path := self._path(name, cell)) is not None}
         sinks = self.sinks()
         feeds: dict[str, list[str]] = {}
         for name, cell in self.cells.items():

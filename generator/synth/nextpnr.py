@@ -7,8 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +20,8 @@ from tilewright.synth.yosys import INSTALL
 REPORT = "report.json"
 _OUTPUTS = {"ecp5": ("config.txt", "bitstream.bit"), "ice40": ("design.asc", "bitstream.bin")}
 _PACKERS = {"ecp5": "ecppack", "ice40": "icepack"}
-_NO_ROOM = re.compile(r"ERROR: (Unable to place cell .*|unable to find a placement location.*|.*no (more )?BELs? .*)", re.I)
+_NO_ROOM = re.compile(
+    r"ERROR: (Unable to place cell .*|unable to find a placement location.*|.*no (more )?BELs? .*)", re.I)
 
 # A pipe from the parent stays open as long as the parent lives; its end ends the child.
 _CHILD = """
@@ -50,7 +50,7 @@ def nextpnr_version(device: Device) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of place and route in ``folder``, which holds ``netlist`` and ``constraints``; it tells ``log``."""
+    """One run of place and route in ``folder``, which holds ``netlist`` and ``constraints``."""
 
     device: Device
     seed: int
@@ -96,14 +96,14 @@ class Running:
     def stop(self) -> None:
         """End the child, whatever it does."""
         if not self.done:
-            with _ignore_gone():
+            with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
 
     def report(self) -> dict[str, Any]:
-        """The report of a child that is done. CheckFailed when cells found no place, ToolError when it broke."""
+        """The report of a child that is done. CheckFailed when a cell found no place, else ToolError."""
         log = self.job.log.read_text(encoding="utf-8", errors="replace")
         if self._process.returncode == 0 and (self.job.folder / REPORT).is_file():
             report: dict[str, Any] = json.loads((self.job.folder / REPORT).read_bytes())
@@ -112,7 +112,8 @@ class Running:
         if errors and _NO_ROOM.match(errors[0]):
             raise CheckFailed(f"the design does not fit {self.job.device.device}: "
                               f"nextpnr: {errors[0].removeprefix('ERROR: ')}")
-        reason = errors[0].removeprefix("ERROR: ") if errors else f"ended with code {self._process.returncode}"
+        code = self._process.returncode
+        reason = errors[0].removeprefix("ERROR: ") if errors else f"ended with code {code}"
         raise ToolError(f"nextpnr, seed {self.job.seed}: {reason}; log: {self.job.log}")
 
 
@@ -142,11 +143,3 @@ def _tool(name: str) -> list[str]:
     if importlib.util.find_spec(module) is None:
         raise ToolError(f"{module.replace('_', '-')} is not installed; {INSTALL}")
     return [sys.executable, "-c", _CHILD.format(module=module, run=f"run_{name.replace('-', '_')}")]
-
-
-@contextmanager
-def _ignore_gone() -> Iterator[None]:
-    try:
-        yield
-    except ProcessLookupError:
-        pass

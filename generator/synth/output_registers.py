@@ -66,7 +66,8 @@ def _packable(cell: dict[str, Any], memory: dict[str, Any], side: str) -> bool:
 
 
 def _enable(cell: dict[str, Any]) -> Any:
-    return "1" if str(cell["parameters"].get("CEMUX", "1")).strip() == "1" else _bit(cell["connections"], "CE")
+    always = str(cell["parameters"].get("CEMUX", "1")).strip() == "1"
+    return "1" if always else _bit(cell["connections"], "CE")
 
 
 def _bit(connections: dict[str, Any], port: str) -> Any:

@@ -46,8 +46,9 @@ def with_harness(synthesis: Synthesis, *, device: Device, cache: Path) -> Pinned
         shell = synthesize(rtlil + _blackbox(netlist), top=HARNESS, device=device, blocks={}, cache=cache)
         for name, source in (("design", synthesis), ("shell", shell)):
             (folder / f"{name}.json").write_bytes(source.netlist.read_bytes())
-        run_yosys([architecture.library, "read_json design.json", "read_json shell.json", f"hierarchy -top {HARNESS}",
-                   "flatten -noscopeinfo", f"select {HARNESS}", f"write_json -selected {NETLIST}"], folder=folder)
+        run_yosys([architecture.library, "read_json design.json", "read_json shell.json",
+                   f"hierarchy -top {HARNESS}", "flatten -noscopeinfo", f"select {HARNESS}",
+                   f"write_json -selected {NETLIST}"], folder=folder)
         joined = Netlist.load(folder / NETLIST, top=HARNESS, architecture=architecture)
         joined.save(folder / NETLIST)
         for name in ("design.json", "shell.json", "run.ys", "yosys.log"):
@@ -73,7 +74,8 @@ def on_board(synthesis: Synthesis, *, board: Board, device: Device) -> Pinned:
             port = f"{name}[{i}]" if width > 1 else name
             lines += _pin_lines(device, port, site, {**board.io, **pin.io}, pin.mhz)
     if missing:
-        raise UserError(f"board {board.board} has no pins for {', '.join(missing)}; it has {', '.join(board.pins)}")
+        raise UserError(f"board {board.board} has no pins for {', '.join(missing)}; "
+                        f"it has {', '.join(board.pins)}")
     text = "".join(f"{line}\n" for line in lines)
     return Pinned(synthesis.netlist, content_key([synthesis.key, text]), text, None)
 

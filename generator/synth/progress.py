@@ -15,7 +15,9 @@ class Watcher:
     """Progress of a synthesis: on a terminal lines that are rewritten, elsewhere a line now and then."""
 
     def __init__(self) -> None:
-        self._live = Live(console=progress, transient=True, refresh_per_second=4) if progress.is_terminal else None
+        self._live = None
+        if progress.is_terminal:
+            self._live = Live(console=progress, transient=True, refresh_per_second=4)
         self._spoken = time.monotonic()
 
     def __enter__(self) -> "Watcher":

@@ -39,7 +39,7 @@ class Routed:
     was_cached: bool
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """The deadline has passed, or another seed failed."""
 
 
@@ -60,7 +60,7 @@ def route(pinned: Pinned, *, device: Device, seeds: Sequence[int], cells: int, c
     def one(seed: int) -> None:
         try:
             done.append(_route_one(pinned, device, seed, cells, cache, stop, phases))
-        except _Stopped:
+        except _StoppedError:
             pass
         except BaseException as error:
             failures.append(error)
@@ -87,7 +87,8 @@ def route(pinned: Pinned, *, device: Device, seeds: Sequence[int], cells: int, c
 
 def _route_one(pinned: Pinned, device: Device, seed: int, cells: int, cache: Path, stop: threading.Event,
                phases: dict[int, tuple[str, float]]) -> Routed:
-    key = content_key([_FORMAT, nextpnr_version(device), repr(device), pinned.key, pinned.constraints, str(seed)])
+    key = content_key([_FORMAT, nextpnr_version(device), repr(device), pinned.key, pinned.constraints,
+                       str(seed)])
     fresh = False
 
     def build(folder: Path) -> None:
@@ -99,12 +100,12 @@ def _route_one(pinned: Pinned, device: Device, seed: int, cells: int, cache: Pat
         # The log lies outside: it outlives a failed run, whose folder does not.
         job = Job(device, seed, folder, "netlist.json", "constraints", cache / f"routed-{key}.log")
         if stop.is_set():
-            raise _Stopped
+            raise _StoppedError
         running = Running(job)
         try:
             while not running.done:
                 if stop.wait(POLL_SECONDS):
-                    raise _Stopped
+                    raise _StoppedError
                 phases[seed] = (running.phase, time.monotonic() - start)
             running.report()
         finally:
@@ -112,13 +113,14 @@ def _route_one(pinned: Pinned, device: Device, seed: int, cells: int, cache: Pat
         (folder / "netlist.json").unlink()
         taken = time.monotonic() - start
         (folder / "seconds").write_text(f"{taken:.1f}", encoding="utf-8")
+        run = {"architecture": device.architecture, "cells": cells, "seconds": taken}
         with (cache / _HISTORY).open("a", encoding="utf-8") as history:
-            history.write(json.dumps({"architecture": device.architecture, "cells": cells, "seconds": taken}) + "\n")
+            history.write(json.dumps(run) + "\n")
 
     folder = cached(cache, f"routed-{key}", build)
     report = json.loads((folder / REPORT).read_bytes())
-    return Routed(seed, fmax_mhz(report), report, folder, float((folder / "seconds").read_text(encoding="utf-8")),
-                  not fresh)
+    seconds = float((folder / "seconds").read_text(encoding="utf-8"))
+    return Routed(seed, fmax_mhz(report), report, folder, seconds, not fresh)
 
 
 def _predict(cache: Path, device: Device, cells: int) -> float:

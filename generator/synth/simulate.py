@@ -19,7 +19,7 @@ _ATTRIBUTE = re.compile(r"\(\*(?!\)).*?\*\)[ \t]*\n?", re.DOTALL)  # and not the
 
 
 def netlist_verilog(synthesis: Synthesis, *, device: Device, cache: Path) -> tuple[Path, Path]:
-    """Two Verilog files: module ``synthesis.top`` with the ports of the design, and the cells it instantiates.
+    """Two Verilog files: module ``synthesis.top`` with the ports of the design, and the cells it is made of.
 
     The same netlist that is placed and routed. Cell models are Yosys' own, and those of
     ``tilewright.boards`` for cells that Yosys only declares. ToolError when a cell has no model.
@@ -32,7 +32,8 @@ def netlist_verilog(synthesis: Synthesis, *, device: Device, cache: Path) -> tup
     def build(folder: Path) -> None:
         (folder / NETLIST).write_bytes(synthesis.netlist.read_bytes())
         run_yosys([architecture.library, f"read_json {NETLIST}", f"hierarchy -top {synthesis.top}",
-                   f"select {synthesis.top}", "opt_clean -purge", "write_verilog -noattr -selected netlist.v"], folder=folder)
+                   f"select {synthesis.top}", "opt_clean -purge",
+                   "write_verilog -noattr -selected netlist.v"], folder=folder)
         text = (folder / "netlist.v").read_text(encoding="utf-8").split("\n", 1)[1].lstrip("\n")
         (folder / "netlist.v").write_text(text, encoding="utf-8")
         (folder / "cells.v").write_text(_used_models(text, models, architecture), encoding="utf-8")
@@ -67,7 +68,8 @@ def _used_models(netlist: str, models: dict[str, str], architecture: Architectur
     for text in models.values():
         for match in _MODULE.finditer(_ATTRIBUTE.sub("", text)):
             modules[match[1].strip()] = _SPECIFY.sub("", match[0])
-    words = {name: set(re.findall(r"\b\w+\b", body)) & set(modules) - {name} for name, body in modules.items()}
+    words = {name: set(re.findall(r"\b\w+\b", body)) & set(modules) - {name}
+             for name, body in modules.items()}
     wanted = set(re.findall(r"(?m)^  ([A-Z]\w*) (?:#\(|\\|\w)", netlist))
     if unknown := {name for name in wanted if name not in modules and architecture.column(name)}:
         raise ToolError(f"no simulation model for {', '.join(sorted(unknown))}")

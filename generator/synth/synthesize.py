@@ -22,7 +22,8 @@ _SUMMARY = "summary.json"
 _MODULE = re.compile(r"^module \\(\S+)$", re.MULTILINE)
 _CELL = re.compile(r"^  cell \\(\S+) ", re.MULTILINE)
 
-_FAULT = re.compile(r"Warning: (found logic loop|Wire .* is used but has no driver|multiple conflicting drivers)")
+_FAULT = re.compile(
+    r"Warning: (found logic loop|Wire .* is used but has no driver|multiple conflicting drivers)")
 
 BlockOf = Callable[[str], str]
 
@@ -59,7 +60,8 @@ def synthesize(rtlil: str, *, top: str, device: Device, blocks: Mapping[str, str
     architecture = architecture_of(device)
     require_fit(device, _instantiated(rtlil, top, architecture))
     script = architecture.script(top)
-    key = content_key([FORMAT, yosys_version(), "\n".join(script), repr(architecture.script_files()), top, rtlil])
+    files = repr(architecture.script_files())
+    key = content_key([FORMAT, yosys_version(), "\n".join(script), files, top, rtlil])
 
     def build(folder: Path) -> None:
         start = time.monotonic()
@@ -77,7 +79,8 @@ def synthesize(rtlil: str, *, top: str, device: Device, blocks: Mapping[str, str
                      summary["packed"], summary["seconds"])
 
 
-def _map(rtlil: str, top: str, architecture: Architecture, script: list[str], folder: Path, log_path: Path) -> int:
+def _map(rtlil: str, top: str, architecture: Architecture, script: list[str], folder: Path,
+         log_path: Path) -> int:
     """Netlist of ``rtlil`` in ``folder``; how many registers went into block RAM."""
     (folder / "design.il").write_text(rtlil, encoding="utf-8")
     for name, text in architecture.script_files().items():
@@ -86,7 +89,8 @@ def _map(rtlil: str, top: str, architecture: Architecture, script: list[str], fo
                "write_rtlil flat.il"], folder=folder, log_path=log_path)
     flat = folder / "flat.il"
     flat.write_text(relax_collisions(label_cells(flat.read_text(encoding="utf-8"))), encoding="utf-8")
-    log = run_yosys(["read_rtlil flat.il", *script, f"write_json {NETLIST}"], folder=folder, log_path=log_path)
+    log = run_yosys(["read_rtlil flat.il", *script, f"write_json {NETLIST}"], folder=folder,
+                    log_path=log_path)
     _refuse_faults(log, log_path)
     netlist = Netlist.load(folder / NETLIST, top=top, architecture=architecture)
     packed = pack_output_registers(netlist) if architecture.name == "ecp5" else 0
