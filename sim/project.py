@@ -1,7 +1,8 @@
 """The ``sim/`` part of a build folder: everything that reruns its simulations without Tilewright.
 
 ``design.json`` (the ports), ``cosim/`` (the cocotb benches, copied), ``harness.cpp`` (the batch harness),
-``waivers.vlt`` (reviewed lint waivers) and a Makefile. The vectors come from the family's stimulus.
+``waivers.vlt`` (reviewed lint waivers) and a Makefile. The vectors come from the family's stimulus. Where
+the top wraps the engine, ``<name>.v`` beside them is the bare engine, which the harness drives.
 """
 
 from importlib.resources import files
@@ -12,13 +13,12 @@ from tilewright.sim import verilator
 from tilewright.sim.cosim.gemm_ports import CHANNEL_FIELDS, JOB_FIELDS, GemmPorts, Lanes
 
 WORD = 32  # the harness keeps a beat as 32-bit words, every port from a word of its own
-BENCHES = ("__init__.py", "streams.py", "results.py", "gemm_ports.py", "gemm_tests.py")
 
 
 def simulation_files(ports: GemmPorts) -> dict[str, str]:
     """Path in the build folder -> text, for every file of ``sim/`` but the vectors."""
-    benches = files("tilewright.sim.cosim")
-    texts = {f"sim/cosim/{name}": (benches / name).read_text() for name in BENCHES}
+    benches = sorted(path for path in files("tilewright.sim.cosim").iterdir() if path.name.endswith(".py"))
+    texts = {f"sim/cosim/{bench.name}": bench.read_text() for bench in benches}
     texts["sim/design.json"] = ports.to_json()
     texts["sim/harness.cpp"] = _render("harness.cpp.j2", **harness_values(ports))
     texts["sim/Makefile"] = _render("Makefile.j2", **makefile_values(ports))

@@ -12,6 +12,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,8 @@ from tilewright.sim.cosim.gemm_ports import GemmPorts, read_jobs
 from tilewright.sim.cosim.results import read_results
 from tilewright.sim.verilator import Progress, compile_program, lint
 
+ENGINE_BENCH = "cosim.gemm_tests"
+
 
 @dataclass(frozen=True)
 class Check:
@@ -31,7 +35,8 @@ class Check:
     passed: bool
     seconds: float
     message: str = ""
-    vectors: int = 0
+    vectors: int = 0  # values compared
+    cycles: int = 0  # simulated
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,13 @@ def build_harness(
 ) -> Harness:
     """Compile model and batch harness of ``folder``, or take them from the cache.
 
-    ``sources`` replaces ``rtl/<name>.v`` (a synthesized netlist and its cell models, say), ``top`` the
-    module name. ``cache`` defaults to ``.cache/verilator`` beside ``folder``. Raises ``ToolError``.
+    ``sources`` replaces the engine's Verilog (by a synthesized netlist and its cell models, say), ``top``
+    the module name. ``cache`` defaults to ``.cache/verilator`` beside ``folder``. Raises ``ToolError``.
     """
-    ports, sources, top, cache = _model(folder, sources, top, cache)
+    ports = GemmPorts.load(folder / "sim/design.json")
     executable = compile_program(
-        sources=sources, top=top, main=folder / "sim/harness.cpp", cache=cache, progress=progress)
+        sources=sources or [engine_source(folder, ports)], top=top or ports.module,
+        main=folder / "sim/harness.cpp", cache=cache or default_cache(folder), progress=progress)
     return Harness(executable, ports)
 
 
@@ -110,16 +116,18 @@ def run_harness(
     max_cycles: int | None = None,
     dump: Path | None = None,
     free_run: int | None = None,
+    plusargs: Sequence[str] = (),
 ) -> HarnessResult:
     """Run the jobs of one vectors folder back to back and compare every result beat.
 
     ``stall`` is the probability of a stall, on every port, both sides; ``reset_at`` resets the
     engine in that cycle and starts over; ``dump`` writes the results in the format of ``result.txt``
     (then ``result.txt`` may be absent and nothing is compared); ``free_run`` repeats
-    the jobs for that many cycles, to measure speed. ToolError when the vectors cannot be read or the
+    the jobs for that many cycles, to measure speed; ``plusargs`` (``+name=value``) go to the
+    model. ToolError when the vectors cannot be read or the
     executable breaks.
     """
-    command = [str(harness.executable), str(vectors), "--stall", repr(stall), "--seed", str(seed)]
+    command = [str(harness.executable), str(vectors), *plusargs, "--stall", repr(stall), "--seed", str(seed)]
     for option, value in (("--reset-at", reset_at), ("--max-cycles", max_cycles), ("--dump", dump),
                           ("--free-run", free_run)):
         if value is not None:
@@ -145,11 +153,12 @@ def bare_loop(harness: Harness, cycles: int = 200_000) -> float:
 def run_cocotb(
     folder: Path,
     *,
-    module: str = "cosim.gemm_tests",
+    module: str = ENGINE_BENCH,
     seed: int = 1,
     tests: Sequence[str] = (),
     vectors: Path | None = None,
     waves: bool = False,
+    plusargs: Sequence[str] = (),
     sources: Sequence[Path] | None = None,
     top: str | None = None,
     cache: Path | None = None,
@@ -157,49 +166,54 @@ def run_cocotb(
 ) -> list[Check]:
     """Run a cocotb module of ``folder/sim`` under Verilator; a check for each test.
 
-    ``tests`` limits the run to these names, ``vectors`` replaces ``folder/sim/vectors``. A run without tests,
-    without a results file or with a simulator that ended badly is a failed check, never an
-    empty list. The results stay in ``folder/sim/results/``; ``waves`` leaves ``folder/sim/dump.vcd``.
+    ``tests`` limits the run to these names, ``vectors`` replaces ``folder/sim/vectors``, ``plusargs`` go to
+    the model. A run without tests, without a results file or with a simulator that ended badly
+    is a failed check, never an empty list. Results and log stay in ``folder/sim/results/``; ``waves``
+    leaves ``folder/sim/dump.vcd``.
     """
-    _, sources, top, cache = _model(folder, sources, top, cache)
+    ports = GemmPorts.load(folder / "sim/design.json")
+    top = top or ports.module
+    source = engine_source(folder, ports) if module == ENGINE_BENCH else top_source(folder, ports)
     settings = cocotb_settings()
     executable = compile_program(
-        sources=sources, top=top, main=Path(settings["main"]), cache=cache, progress=progress,
-        trace=waves,
+        sources=sources or [source], top=top, main=Path(settings["main"]), trace=waves,
+        cache=cache or default_cache(folder), progress=progress,
         link_flags=[f"-L{settings['library']}", f"-Wl,-rpath,{settings['library']}", "-lcocotbvpi_verilator"])
     simulation = folder.resolve() / "sim"
-    results = simulation / "results" / f"{module.rpartition('.')[2]}.xml"
-    evidence = results.with_suffix(".evidence")
-    results.parent.mkdir(exist_ok=True)
-    for old in (results, evidence):
-        old.unlink(missing_ok=True)
-    environment = {
-        **os.environ,
-        "PYGPI_PYTHON_BIN": sys.executable,
-        "GPI_USERS": settings["users"],
-        "PYTHONPATH": os.pathsep.join([str(simulation), *filter(None, sys.path)]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "COCOTB_TOPLEVEL": top,
-        "TOPLEVEL_LANG": "verilog",
-        "COCOTB_TEST_MODULES": module,
-        "COCOTB_RESULTS_FILE": str(results),
-        "COCOTB_RANDOM_SEED": str(seed),
-        "COCOTB_TRUST_INERTIAL_WRITES": "1",
-        "EVIDENCE": str(evidence),
-    }
-    if tests:
-        environment["COCOTB_TEST_FILTER"] = "|".join(tests)
-    if vectors is not None:
-        environment["VECTORS"] = str(vectors.resolve())
-    run = subprocess.run(
-        [str(executable), *(["--trace"] if waves else [])], cwd=simulation, env=environment, check=False,
-        capture_output=True, text=True, errors="replace")
-    results.with_suffix(".log").write_text(run.stdout + run.stderr)
-    checks = [Check(result.name, result.passed, result.seconds, result.message, result.values)
-              for result in read_results(results)]
-    if run.returncode and all(check.passed for check in checks):
+    kept = simulation / "results"
+    kept.mkdir(exist_ok=True)
+    # Runs side by side do not meet: each writes to a folder of its own, the last to end leaves its files.
+    with tempfile.TemporaryDirectory(dir=kept, prefix=".run-") as name:
+        results = Path(name) / f"{module.rpartition('.')[2]}.xml"
+        environment = {
+            **os.environ,
+            "PYGPI_PYTHON_BIN": sys.executable,
+            "GPI_USERS": settings["users"],
+            "PYTHONPATH": os.pathsep.join([str(simulation), *filter(None, sys.path)]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "COCOTB_TOPLEVEL": top,
+            "TOPLEVEL_LANG": "verilog",
+            "COCOTB_TEST_MODULES": module,
+            "COCOTB_TEST_FILTER": "|".join(tests),
+            "COCOTB_RESULTS_FILE": str(results),
+            "COCOTB_RANDOM_SEED": str(seed),
+            "COCOTB_TRUST_INERTIAL_WRITES": "1",
+            "EVIDENCE": str(results.with_suffix(".evidence")),
+            "VECTORS": str((vectors or simulation / "vectors").resolve()),
+        }
+        wave_options = ["--trace", "--trace-file", str(simulation / "dump.vcd")] if waves else []
+        run = subprocess.run([str(executable), *wave_options, *plusargs], cwd=name, env=environment,
+                             check=False, capture_output=True, text=True, errors="replace")
         log = results.with_suffix(".log")
-        checks.append(Check("simulator", False, 0.0, f"ended with {run.returncode}; see {log}"))
+        log.write_text(run.stdout + run.stderr)
+        checks = [Check(result.name, result.passed, result.seconds, result.message, result.values,
+                        result.cycles) for result in read_results(results)]
+        if run.returncode and all(check.passed for check in checks):
+            message = f"ended with {run.returncode}; see {kept / log.name}"
+            checks.append(Check("simulator", False, 0.0, message))
+        for path in Path(name).iterdir():
+            if path.is_file():
+                path.replace(kept / path.name)
     return checks
 
 
@@ -222,19 +236,27 @@ def cocotb_settings() -> dict[str, str]:
 
 def run_lint(folder: Path) -> Check:
     """``verilator -Wall`` on the design: passed when ``sim/waivers.vlt`` waives every warning."""
-    ports, sources, _, _ = _model(folder, None, None, None)
-    warnings = lint(sources, top=ports.design, waivers=folder / "sim/waivers.vlt")
-    more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
-    return Check("lint", not warnings, 0.0, warnings[0] + more if warnings else "")
-
-
-def _model(
-    folder: Path, sources: Sequence[Path] | None, top: str | None, cache: Path | None
-) -> tuple[GemmPorts, list[Path], str, Path]:
-    """Ports, sources, top module and cache folder: what the build folder says where nothing was given."""
     ports = GemmPorts.load(folder / "sim/design.json")
-    chosen = [folder / "rtl" / f"{ports.design}.v"] if sources is None else list(sources)
-    return ports, chosen, top or ports.module, cache or folder.resolve().parent / ".cache/verilator"
+    start = time.monotonic()
+    warnings = lint([top_source(folder, ports)], top=ports.design, waivers=folder / "sim/waivers.vlt")
+    more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+    return Check("lint", not warnings, time.monotonic() - start, warnings[0] + more if warnings else "")
+
+
+def top_source(folder: Path, ports: GemmPorts) -> Path:
+    """The Verilog of the top."""
+    return folder / "rtl" / f"{ports.design}.v"
+
+
+def engine_source(folder: Path, ports: GemmPorts) -> Path:
+    """The Verilog of the bare engine: the top, or the file beside the benches where the top wraps it."""
+    wrapped = folder / "sim" / f"{ports.design}.v"
+    return wrapped if wrapped.exists() else top_source(folder, ports)
+
+
+def default_cache(folder: Path) -> Path:
+    """Where compiled models lie: beside the build folder, for all of them."""
+    return folder.resolve().parent / ".cache/verilator"
 
 
 def _answer(command: list[str]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+CYCLE_NS = 2  # the benches' clock
+
 
 @dataclass(frozen=True)
 class Result:
@@ -19,6 +21,7 @@ class Result:
     seconds: float
     message: str = ""
     values: int = 0
+    cycles: int = 0
 
 
 def read_results(path: Path) -> list[Result]:
@@ -39,8 +42,10 @@ def read_results(path: Path) -> list[Result]:
         bad = next((case.find(tag) for tag in ("failure", "error") if case.find(tag) is not None), None)
         skipped = case.find("skipped") is not None
         message = "skipped" if skipped else "" if bad is None else _one_line(bad)
+        simulated = case.find("properties/property[@name='sim_time_duration']")
+        cycles = 0 if simulated is None else int(float(simulated.get("value", 0)) / CYCLE_NS)
         results.append(Result(name, bad is None and not skipped, float(case.get("time", 0)), message,
-                                  evidence.get(name, 0)))
+                              evidence.get(name, 0), cycles))
     return results or [Result("cocotb", False, 0.0, "no test ran")]
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from cocotb.clock import Clock
 
+CYCLE_NS = 2
 Beat = tuple[int, ...]  # one number per payload signal
 
 
@@ -197,7 +198,7 @@ class Bench:
         self.watch: Callable[[], None] | None = None  # called on every edge, before the ports
         self._edge = dut.clk.rising_edge
         dut.rst.value = 1
-        Clock(dut.clk, 2, unit="ns").start(start_high=False)
+        Clock(dut.clk, CYCLE_NS, unit="ns").start(start_high=False)
 
     def source(self, name: str, fields: Sequence[str]) -> Source:
         """A driver for input port ``name``, its payload signals ``<name>_<field>``."""
