@@ -36,10 +36,15 @@ def small(dataflow: str) -> Design:
     return design(f"small_{dataflow.split('_')[0]}", dataflow=dataflow)
 
 
-def run_random(built: Design, folder: Path, *, seed: int, stall: float = 0.0) -> HarnessResult:
-    """Build ``built``, draw one case of random jobs and run it on the compiled RTL."""
+def random_case(built: Design, folder: Path, *, seed: int) -> None:
+    """Write one case of random jobs; odd seeds draw extreme operands."""
     stimulus = Stimulus(built.spec, np.random.default_rng(seed))
     jobs = stimulus.jobs(stimulus.random_shapes(12), extreme=bool(seed % 2))
     write_case(folder, built.spec, as_case(built.spec, "random", jobs))
+
+
+def run_random(built: Design, folder: Path, *, seed: int, stall: float = 0.0) -> HarnessResult:
+    """Build ``built`` and run one random case on the compiled RTL."""
+    random_case(built, folder, seed=seed)
     harness = build_harness(build(built, TEST_BUILD).folder, cache=TEST_BUILD / ".cache" / "verilator")
     return run_harness(harness, folder, stall=stall, seed=seed)
