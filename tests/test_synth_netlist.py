@@ -34,7 +34,7 @@ def test_block_ram_model_shows_a_read_that_meets_a_write(tmp_path: Path) -> None
 def test_netlist_of_a_mac_equals_its_rtl(tmp_path: Path, device: str, target: str) -> None:
     synthesis = synthesize_stage(Mac(target=target), device=device, cache=tmp_path / "cache")
     assert synthesis.total["dsp"] == 1
-    rtl, netlist = rtl_and_netlist(Mac(target="generic"), synthesis, device=device, folder=tmp_path, rows=ROWS,
-                                   seed=SEED)
+    plain = Mac(target="generic")
+    rtl, netlist = rtl_and_netlist(plain, synthesis, device=device, folder=tmp_path, rows=ROWS, seed=SEED)
     np.testing.assert_array_equal(netlist, rtl, err_msg=f"seed {SEED}")
     assert len(np.unique(rtl, axis=0)) > ROWS // 4

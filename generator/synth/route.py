@@ -19,7 +19,7 @@ from tilewright.synth.nextpnr import REPORT, Job, Running, nextpnr_version
 from tilewright.synth.pins import Pinned
 
 POLL_SECONDS = 0.2
-SECONDS_PER_CELL = 0.006   # of the first run on a machine; afterwards its own history counts
+SECONDS_PER_CELL = 0.012   # of the first run on a machine; afterwards its own history counts
 _HISTORY = "route_times.jsonl"
 _FORMAT = "1"
 
