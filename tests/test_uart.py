@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.sim import Simulator
 from gemm_folder import HASH, make_cases, make_folder, make_spec, write_program
 from tilewright.families.gemm_hardware import engine
@@ -12,9 +13,10 @@ from tilewright.families.gemm_registers import registers
 from tilewright.registers import hardware
 from tilewright.rtl.gemm.uart_top import GemmUart
 from tilewright.rtl.uart import UartReceiver, UartTransmitter
+from tilewright.rtl.uart_bridge import UartBridge
 from tilewright.sim.runner import run_cocotb
 
-BENCH_TESTS = 5
+BENCH_TESTS = 6
 BYTES = [0x00, 0xFF, 0x55, 0xAA, 0x01, 0x80, *random.Random(1).randbytes(26)]
 BOARDS: dict[str, dict[str, Any]] = {
     "output_stationary": {"array": {"rows": 2, "cols": 3}, "limits": {"m": 7, "n": 6, "k": 9}},
@@ -97,6 +99,56 @@ def test_the_transmitter_sends_back_to_back_in_ten_bit_times() -> None:
     for number, byte in enumerate(BYTES):
         frame = levels[start + number * period:][:10 * divisor]
         assert frame == [level for level in bits_of([byte]) for _ in range(divisor)], f"byte {number}"
+
+
+def test_a_packet_is_taken_up_to_the_first_beat_without_room() -> None:
+    """Room that comes back in the middle of a packet does not let later beats overtake the refused one."""
+    divisor, beats = 4, list(range(1, 9))
+    lanes = StructLayout({"data": ArrayLayout(8, 1), "last": 1})
+    result = StructLayout({"data": ArrayLayout(8, 1), "keep": 1, "last": 1})
+    dut = UartBridge(divisor=divisor, inputs={"act": lanes}, result=result)
+    taken: list[tuple[int, int]] = []
+    accepted = []
+
+    async def host(ctx: Any) -> None:
+        left = beats
+        await ctx.tick().repeat(2 * divisor)
+        while left:
+            assert len(accepted) < len(beats), "nothing is taken any more"
+            for level in bits_of([3, 0x80, len(left), 0, *left]):
+                ctx.set(dut.rx, level)
+                await ctx.tick().repeat(divisor)
+            reply = []
+            for _ in range(2):
+                waited = 0
+                while ctx.get(dut.tx):
+                    await ctx.tick()
+                    assert (waited := waited + 1) < 100 * divisor, "no reply"
+                await ctx.tick().repeat(divisor // 2)
+                bits = []
+                for _ in range(9):
+                    await ctx.tick().repeat(divisor)
+                    bits.append(ctx.get(dut.tx))
+                reply.append(sum(bit << place for place, bit in enumerate(bits[:8])))
+            accepted.append(reply[0] + 256 * reply[1])
+            left = left[accepted[-1]:]
+
+    async def consumer(ctx: Any) -> None:
+        # Not ready until the slice is full and a beat was refused; from then on at once.
+        await ctx.tick().repeat(10 * divisor * 8)
+        ctx.set(dut.act.ready, 1)
+        while len(accepted) < 2:
+            if ctx.get(dut.act.valid):
+                taken.append((ctx.get(dut.act.payload.data[0]), ctx.get(dut.act.payload.last)))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(host)
+    simulator.add_testbench(consumer)
+    simulator.run()
+    assert taken == [(beat, int(beat == beats[-1])) for beat in beats]
+    assert accepted == [2, 6]  # what the slice holds, then the rest
 
 
 @pytest.mark.parametrize("part", [UartReceiver, UartTransmitter])

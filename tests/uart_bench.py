@@ -146,6 +146,29 @@ async def the_driver_refuses_another_design(dut: Any) -> None:
 
 
 @cocotb.test()
+async def words_walk_up_from_the_address(dut: Any) -> None:
+    """Packets of several words; those that no register takes are counted, the others are taken."""
+    port = SimulatedPort(dut)
+
+    def host() -> None:
+        registers = DESCRIPTION["registers"]
+        transport = SerialTransport(port, DESCRIPTION["streams"])
+        hash_words = [registers[f"hash_{word}"]["value"] for word in range(4)]
+        assert transport.read(registers["hash_0"]["offset"], 4) == hash_words
+        transport.write(registers["m"]["offset"], [3, 0x01020304, 5])
+        assert transport.read(registers["m"]["offset"], 3) == [3, 0x01020304, 5]
+        try:
+            transport.write(registers["limit_k"]["offset"], [1, 2, 7])  # the word between has no register
+        except TransportError as error:
+            assert str(error) == f"write of 3 words from {registers['limit_k']['offset']:#x}: refused 2 times"
+        else:
+            raise AssertionError("a constant was written")
+        assert transport.read(registers["m"]["offset"], 2) == [7, 0x01020304]
+
+    await bridge(host)()
+
+
+@cocotb.test()
 async def illegal_jobs_are_told_and_the_next_is_exact(dut: Any) -> None:
     """An engine's refusal reaches the host as a DeviceError, and nothing is left behind."""
     port = SimulatedPort(dut)
