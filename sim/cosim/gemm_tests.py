@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +96,20 @@ class Engine(Bench):
         stall = min(max(port.stall for port in (*self.sources, *self.sinks)), 0.95)
         return int((1000 + 4 * work) / (1 - stall))
 
+    async def run(self, *, until: Callable[[], bool], patience: int) -> None:
+        """As :meth:`Bench.run`; what goes wrong is told with its place and the command that repeats it."""
+        try:
+            await super().run(until=until, patience=patience)
+        except MismatchError as mismatch:
+            raise AssertionError(self.describe(mismatch)) from None
+        except AssertionError as error:
+            raise AssertionError(f"{error}; rerun: {self.rerun}") from None
+
     async def finish(self, *, errors: Sequence[int] = (ERROR_NONE,)) -> None:
         """Run to the last result, then demand the flags of an idle engine and silence."""
         try:
             await self.run(until=self._finished, patience=self.patience)
             await self.silence(SILENCE_CYCLES)
-        except MismatchError as mismatch:
-            raise AssertionError(self.describe(mismatch)) from None
-        except AssertionError as error:
-            raise AssertionError(f"{error}; rerun: {self.rerun}") from None
         finally:
             self.record()
         self.demand(self.done == len(self.jobs), f"done pulsed {self.done} times for {len(self.jobs)} jobs")
@@ -224,9 +229,9 @@ async def results_do_not_wait_for_ready(dut: Any) -> None:
     engine = Engine(dut, "results_do_not_wait_for_ready")
     await engine.reset()
     engine.send(CASES[0])
+    patience = engine.patience
     engine.result.stall = 1.0
-    waiting = engine.result
-    await engine.run(until=lambda: waiting.offered, patience=4 * engine.patience)
+    await engine.run(until=lambda: engine.result.offered, patience=patience)
     await engine.idle(SILENCE_CYCLES)
     engine.result.stall = 0.0
     await engine.finish()
