@@ -17,8 +17,8 @@ WORD = 32  # the harness keeps a beat as 32-bit words, every port from a word of
 
 def simulation_files(ports: GemmPorts) -> dict[str, str]:
     """Path in the build folder -> text, for every file of ``sim/`` but the vectors."""
-    benches = sorted(path for path in files("tilewright.sim.cosim").iterdir() if path.name.endswith(".py"))
-    texts = {f"sim/cosim/{bench.name}": bench.read_text() for bench in benches}
+    texts = {f"sim/cosim/{path.name}": path.read_text()
+             for path in files("tilewright.sim.cosim").iterdir() if path.name.endswith(".py")}
     texts["sim/design.json"] = ports.to_json()
     texts["sim/harness.cpp"] = _render("harness.cpp.j2", **harness_values(ports))
     texts["sim/Makefile"] = _render("Makefile.j2", **makefile_values(ports))

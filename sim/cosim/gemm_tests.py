@@ -93,7 +93,7 @@ class Engine(Bench):
         """No port rests this long: four times the work of the largest job, and the odds of the stalls."""
         work = max((sum(PORTS.count(stream, job) for stream in ("act", "weight", "channel", "result"))
                     for job in self.jobs), default=0)
-        stall = min(max(port.stall for port in (*self.sources, *self.sinks)), 0.95)
+        stall = min(max(self.result.stall, *(source.stall for source in self.sources)), 0.95)
         return int((1000 + 4 * work) / (1 - stall))
 
     async def run(self, *, until: Callable[[], bool], patience: int) -> None:

@@ -214,8 +214,10 @@ class Bench:
 
     async def reset(self, cycles: int = 2) -> None:
         """Hold ``rst`` for ``cycles`` and forget what the ports were about to do."""
-        for port in (*self.sources, *self.sinks):
-            port.clear()
+        for source in self.sources:
+            source.clear()
+        for sink in self.sinks:
+            sink.clear()
         self.dut.rst.value = 1
         for _ in range(cycles + 1):
             await self._edge
