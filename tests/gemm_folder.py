@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from amaranth.lib import wiring
+from gemm_designs import TEST_BUILD
 from tilewright.emit import rtlil_to_verilog
 from tilewright.families.gemm import GemmSpec
 from tilewright.families.gemm_registers import driver_info
@@ -17,6 +18,7 @@ from tilewright.registers import driver_files
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.sim.cosim.gemm_ports import GemmPorts, Lanes
 
+CACHE = TEST_BUILD / ".cache" / "verilator"  # compiled models are kept from one run of the suite to the next
 HASH = hashlib.sha256(b"tests").hexdigest()
 
 

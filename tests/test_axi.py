@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import tilewright.sim.cosim
-from gemm_folder import HASH, make_cases, make_folder, make_spec
+from gemm_folder import CACHE, HASH, make_cases, make_folder, make_spec
 from tilewright.families.gemm import GemmSpec
 from tilewright.families.gemm_hardware import engine
 from tilewright.families.gemm_registers import registers
@@ -44,7 +44,7 @@ def failures(checks: list[Check]) -> list[str]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_axi_top_passes_every_bench(variant: str, tmp_path: Path) -> None:
     spec = make_spec(limits=LIMITS, **VARIANTS[variant])
-    checks = run_cocotb(axi_folder(tmp_path, spec), module=BENCH)
+    checks = run_cocotb(axi_folder(tmp_path, spec), module=BENCH, cache=CACHE)
     assert failures(checks) == []
     assert len(checks) == TESTS
     values = sum(job.result.size for case in make_cases(spec) for job in case.jobs)

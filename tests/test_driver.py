@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gemm_designs import TEST_BUILD
 from gemm_folder import HASH, arguments_of, make_cases, make_spec
 from tilewright.design import parse_design
 from tilewright.driver import BoardBackend, Driver, GoldenBackend, open_driver
@@ -118,9 +119,9 @@ def test_the_driver_remembers_the_weights_of_the_job_before() -> None:
         driver.run([arguments_of(first, spec), {}])
 
 
-def test_the_compiled_rtl_gives_the_same_results_as_golden(tmp_path: Path) -> None:
-    design = parse_design(DESIGN, source="tiny.yaml")
-    driver = open_driver(design, "sim", root=tmp_path)
+def test_the_compiled_rtl_gives_the_same_results_as_golden() -> None:
+    design = parse_design(DESIGN.replace(b"tiny", b"driven"), source="driven.yaml")
+    driver = open_driver(design, "sim", root=TEST_BUILD)
     cases = make_cases(design.spec)
     program = [arguments_of(job, design.spec) for case in cases for job in case.jobs]
     run = driver.run(program)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.sim import Simulator
-from gemm_folder import HASH, make_cases, make_folder, make_spec, write_program
+from gemm_folder import CACHE, HASH, make_cases, make_folder, make_spec, write_program
 from tilewright.families.gemm_hardware import engine
 from tilewright.families.gemm_registers import registers
 from tilewright.registers import hardware
@@ -164,6 +164,6 @@ def test_the_driver_runs_the_board_over_its_serial_line(board: str, tmp_path: Pa
     bench = (Path(__file__).parent / "uart_bench.py").read_text()
     folder = make_folder(tmp_path, spec, top, cases, {"cosim/__init__.py": "", "cosim/uart_bench.py": bench})
     write_program(folder / "sim/program.npz", spec, [job for case in cases for job in case.jobs])
-    checks = run_cocotb(folder, module="cosim.uart_bench")
+    checks = run_cocotb(folder, module="cosim.uart_bench", cache=CACHE)
     assert [f"{check.name}: {check.message}" for check in checks if not check.passed] == []
     assert len(checks) == BENCH_TESTS
