@@ -127,7 +127,7 @@ def scan(content: bytes) -> Document:
     return document
 
 
-class _Stop(Exception):  # noqa: N818  it ends the scan, an error or not
+class _Stop(Exception):
     """A mistake after which nothing more can be read."""
 
     def __init__(self, position: Position, text: str) -> None:

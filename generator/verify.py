@@ -151,7 +151,8 @@ def _hls(built: Build, cache: Path, progress: Progress) -> Result:
     make, compiler = shutil.which("make"), shutil.which(os.environ.get("CXX", "g++"))
     if not make or not compiler:
         raise ToolError("HLS C++ needs make and g++; on Debian: apt install make g++")
-    sources = sorted(path for path in (built.folder / "hls").rglob("*") if path.suffix in (".cpp", ".h") or path.name == "Makefile")
+    sources = sorted(path for path in (built.folder / "hls").rglob("*")
+                     if path.suffix in (".cpp", ".h") or path.name == "Makefile")
     digest = hashlib.sha256(subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout)
     for path in sources:
         digest.update(path.read_bytes())

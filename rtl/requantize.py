@@ -175,9 +175,9 @@ class Requantize(wiring.Component):
             low = delayed(m, self.low, cycles - 1, "low")
             high = delayed(m, self.high, cycles - 1, "high")
             above_low = plus((zero_point - low)[:width + 2].as_signed(), "above_low")
-            above_high = plus((zero_point - high - 1)[:width + 2].as_signed(), "above_high")
+            above_high = plus((zero_point - high)[:width + 2].as_signed(), "above_high")
             under = Mux(scaled.overflow.any(), scaled.negative, above_low[-1])
-            over = Mux(scaled.overflow.any(), ~scaled.negative, ~above_high[-1])
+            over = Mux(scaled.overflow.any(), ~scaled.negative, ~above_high[-1])  # or equal: the same result
             low, high = delayed(m, low, 1, "low_last"), delayed(m, high, 1, "high_last")
             return _select(over, high, _select(under, low, shifted[:width]))
         # In range, all bits from the result's sign upwards are equal, or zero above an unsigned result.

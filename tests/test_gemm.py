@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gemm_designs import ROOT, TEST_BUILD, design, run_random, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tilewright.build import build
@@ -15,8 +16,6 @@ from tilewright.families.gemm_hardware import cycle_engine, stream_rtlil
 from tilewright.families.gemm_stimulus import Stimulus
 from tilewright.families.gemm_vectors import pack_act, pack_weight, result_index, unpack_result
 from tilewright.sim.golden.gemm import accumulate, gemm, gemm_reference
-
-from gemm_designs import ROOT, TEST_BUILD, design, run_random, small
 
 DATAFLOWS = ("output_stationary", "weight_stationary", "input_stationary")
 LIMIT = {"exact": {}, "wrap": {"acc_width": 9}, "saturate": {"acc_width": 9}}
@@ -121,7 +120,7 @@ def test_one_job_pays_its_pipeline_once(dataflow: str, rows: int, cols: int) -> 
             continue
         if dataflow != "output_stationary" and (m if dataflow == "weight_stationary" else n) < max(rows, cols, 4):
             continue
-        cycles = list(walk(engine, [job]))[0].done
+        cycles = next(walk(engine, [job])).done
         assert cycles <= ideal_cycles(engine, job) + allowance, (m, n, k)
 
 
@@ -133,8 +132,8 @@ def test_back_to_back_jobs_pay_the_fill_once() -> None:
 
 def test_the_default_design_keeps_its_headline() -> None:
     engine = cycle_engine(load_design(ROOT / "examples/gemm_int8_8x8.yaml").spec)
-    assert list(walk(engine, [Job(m=64, n=64, k=64)]))[0].done <= 4128
-    assert 128**3 / 64 / list(walk(engine, [Job(m=128, n=128, k=128)]))[0].done >= 0.995
+    assert next(walk(engine, [Job(m=64, n=64, k=64)])).done <= 4128
+    assert 128**3 / 64 / next(walk(engine, [Job(m=128, n=128, k=128)])).done >= 0.995
 
 
 # ---- hierarchy and determinism -------------------------------------------------------------------

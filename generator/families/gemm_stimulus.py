@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.random import Generator
-
 from tilewright.families.gemm import GemmSpec
 from tilewright.families.gemm_cycles import walk
 from tilewright.families.gemm_fields import Job as JobFields

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tilewright.devices import Device
 from tilewright.errors import CheckFailed, UserError
+from tilewright.synth.soft_multipliers import MARK
 from tilewright.synth.yosys import cell_models
 
 # Columns of every utilization table. `lut` are logic LUTs: a carry cell and a LUT RAM take LUT sites
@@ -28,6 +29,7 @@ class Architecture:
     target: str
     cells: Mapping[str, str]
     lut_sites: Mapping[str, int]
+    softens: bool                    # whether products beyond the multipliers of a part go into LUTs
     library: str                     # the Yosys command that reads the cells' ports
     models: tuple[str, ...]          # Yosys' simulation models
     own_models: tuple[str, ...]      # ours, in tilewright.boards, for the cells those lack
@@ -47,7 +49,9 @@ class Architecture:
     def script(self, top: str) -> list[str]:
         """Yosys commands from flat RTLIL to a mapped netlist."""
         if self.name == "ice40":
-            return [f"synth_ice40 -top {top} -device u -dsp"]
+            return [f"synth_ice40 -top {top} -device u -dsp -run begin:coarse",
+                    f"chtype -set $__soft_mul a:{MARK}",
+                    f"synth_ice40 -top {top} -device u -dsp -run coarse:"]
         # As synth_ecp5, but without the 36 bit wide block RAM, whose output registers cannot be used.
         # Collisions of a read and a write are don't-care only where the memory says no_rw_check.
         return [
@@ -71,6 +75,7 @@ ARCHITECTURES = {
                "TRELLIS_DPR16X4": "lutram"},
         # A LUT RAM takes four LUTs for its data and the slice that holds its write port.
         lut_sites={"lut": 1, "carry": 2, "lutram": 6},
+        softens=False,
         library="read_verilog -lib +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v",
         models=("lattice/cells_sim_ecp5.v",), own_models=("ecp5_models.v",),
         cell_names={"lut": "LUT4", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD",
@@ -81,6 +86,7 @@ ARCHITECTURES = {
                "SB_CARRY": "carry", "SB_SPRAM256KA": "spram"},
         # A carry shares the site of the LUT behind it.
         lut_sites={"lut": 1},
+        softens=True,
         library="read_verilog -D ICE40_U -lib +/ice40/cells_sim.v",
         models=("ice40/cells_sim.v",), own_models=(),
         cell_names={"lut": "SB_LUT4", "ff": "SB_DFF", "dsp": "SB_MAC16", "bram": "SB_RAM40_4K",

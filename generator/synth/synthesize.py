@@ -13,10 +13,12 @@ from tilewright.sim.build_cache import cached, content_key
 from tilewright.synth.architecture import Architecture, architecture_of, require_fit
 from tilewright.synth.netlist import REST, Counts, Netlist, label_cells, relax_collisions
 from tilewright.synth.output_registers import pack_output_registers
+from tilewright.synth.soft_multipliers import soften_multipliers
 from tilewright.synth.yosys import run_yosys, yosys_version
 
 FORMAT = "2"  # of what is kept; a change of the flow that the scripts do not show counts it up
 NETLIST = "netlist.json"
+TRIES = 3    # at keeping within the device's multipliers
 _SUMMARY = "summary.json"
 
 _MODULE = re.compile(r"^module \\(\S+)$", re.MULTILINE)
@@ -61,12 +63,12 @@ def synthesize(rtlil: str, *, top: str, device: Device, blocks: Mapping[str, str
     require_fit(device, _instantiated(rtlil, top, architecture))
     script = architecture.script(top)
     files = repr(architecture.script_files())
-    key = content_key([FORMAT, yosys_version(), "\n".join(script), files, top, rtlil])
+    key = content_key([FORMAT, yosys_version(), "\n".join(script), files, str(device.resources.dsp), top, rtlil])
 
     def build(folder: Path) -> None:
         start = time.monotonic()
         log_path = cache / f"netlist-{key}.log"  # outlives a failed run, whose folder does not
-        packed = _map(rtlil, top, architecture, script, folder, log_path)
+        packed = _map(rtlil, top, device, script, folder, log_path)
         summary = {"packed": packed, "seconds": round(time.monotonic() - start, 2)}
         (folder / _SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
 
@@ -79,20 +81,27 @@ def synthesize(rtlil: str, *, top: str, device: Device, blocks: Mapping[str, str
                      summary["packed"], summary["seconds"])
 
 
-def _map(rtlil: str, top: str, architecture: Architecture, script: list[str], folder: Path,
-         log_path: Path) -> int:
+def _map(rtlil: str, top: str, device: Device, script: list[str], folder: Path, log_path: Path) -> int:
     """Netlist of ``rtlil`` in ``folder``; how many registers went into block RAM."""
+    architecture = architecture_of(device)
     (folder / "design.il").write_text(rtlil, encoding="utf-8")
     for name, text in architecture.script_files().items():
         (folder / name).write_text(text, encoding="utf-8")
     run_yosys(["read_rtlil design.il", f"hierarchy -top {top}", "proc", "flatten -noscopeinfo",
                "write_rtlil flat.il"], folder=folder, log_path=log_path)
     flat = folder / "flat.il"
-    flat.write_text(relax_collisions(label_cells(flat.read_text(encoding="utf-8"))), encoding="utf-8")
-    log = run_yosys(["read_rtlil flat.il", *script, f"write_json {NETLIST}"], folder=folder,
-                    log_path=log_path)
-    _refuse_faults(log, log_path)
-    netlist = Netlist.load(folder / NETLIST, top=top, architecture=architecture)
+    text = relax_collisions(label_cells(flat.read_text(encoding="utf-8")))
+    budget = device.resources.dsp
+    for _ in range(TRIES):
+        flat.write_text(soften_multipliers(text, budget) if architecture.softens else text, encoding="utf-8")
+        log = run_yosys(["read_rtlil flat.il", *script, f"write_json {NETLIST}"], folder=folder,
+                        log_path=log_path)
+        _refuse_faults(log, log_path)
+        netlist = Netlist.load(folder / NETLIST, top=top, architecture=architecture)
+        over = netlist.total()["dsp"] - device.resources.dsp
+        if over <= 0 or not architecture.softens:
+            break
+        budget -= over  # a product took more blocks than its widths let expect
     packed = pack_output_registers(netlist) if architecture.name == "ecp5" else 0
     netlist.save(folder / NETLIST)
     for name in ("design.il", "flat.il", "run.ys", *architecture.script_files()):
@@ -101,8 +110,8 @@ def _map(rtlil: str, top: str, architecture: Architecture, script: list[str], fo
 
 
 def _refuse_faults(log: str, log_path: Path) -> None:
-    """ToolError for warnings that mean a netlist other than the design."""
-    for line in log.splitlines():
+    """ToolError for what the check of the mapped netlist found: a netlist other than the design."""
+    for line in log.rpartition("Executing CHECK pass")[2].splitlines():
         if _FAULT.match(line):
             raise ToolError(f"yosys: {line.removeprefix('Warning: ').strip()}; log: {log_path}")
 

@@ -4,7 +4,6 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.gemm.pe import pass_on, saturated
 

@@ -3,7 +3,6 @@
 from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.requantize import prescale
 from tilewright.rtl.shift_round import COARSE_BITS, PRESCALE
 

@@ -3,7 +3,6 @@
 from amaranth.hdl import Const, Module, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.gemm.accumulator import ACCUMULATE_LATENCY, SUM_LEAD, AccumulatorLane
 from tilewright.rtl.gemm.array import DRAIN_LATENCY, OutputStationaryArray, StationaryOperandArray, lane
@@ -148,7 +147,8 @@ class GemmEngine(wiring.Component):
         def requantize() -> Requantize:
             assert self.requant is not None
             return Requantize(acc_width=acc_width, out_shape=self.out, mode=self.requant, split=split,
-                              activation=self.activation, prescale=False, multiplier_bits=self.multiplier_bits, target=self.target)
+                              activation=self.activation, prescale=False, multiplier_bits=self.multiplier_bits,
+                              target=self.target)
 
         return ResultPath(
             cols=self.cols, acc_width=acc_width, out=self.out, split=split,

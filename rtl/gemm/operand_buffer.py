@@ -4,7 +4,6 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 

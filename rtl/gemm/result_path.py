@@ -6,7 +6,6 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.gemm.array import lane
 from tilewright.rtl.gemm.pe import low_half
@@ -85,7 +84,8 @@ class ResultPath(wiring.Component):
     still. The caller never has more than ``credits`` rows on the way; ``closed`` and ``closed_bank`` tell that
     the last row of a job has its parameters behind it.
 
-    ``channel`` is the layout in which the lanes keep a channel's parameters. ``requantize`` makes one lane's unit, or is None: then the sums themselves are the results.
+    ``channel`` is the layout in which the lanes keep a channel's parameters. ``requantize`` makes one lane's
+    unit, or is None: then the sums themselves are the results.
     ``broadcast`` reads one parameter set per row and hands it from lane to lane (rows that are one channel).
     """
 

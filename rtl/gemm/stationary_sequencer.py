@@ -1,9 +1,8 @@
 """The sequencer of the weight- and input-stationary arrays."""
 
 from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
 from tilewright.rtl.gemm.accumulator import ACCUMULATE_INTERVAL
 from tilewright.rtl.gemm.sequencer import Remaining, ceil_div, job_members, pass_members, result_layout
 

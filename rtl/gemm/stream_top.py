@@ -2,7 +2,6 @@
 
 from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.lib.wiring import In
-
 from tilewright.rtl.gemm.engine import GemmEngine
 
 
