@@ -4,10 +4,13 @@ Registers come from ``driver/registers.json`` of the build folder. The place of 
 written down here once more, so that RTL and bench agree by contract and not by shared code.
 """
 
+import functools
 import json
 import os
 import random
-from collections.abc import Awaitable, Iterator, Sequence
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ PORTS = GemmPorts.load(FOLDER / "design.json")
 CASES = Case.load_all(Path(os.environ.get("VECTORS", FOLDER / "vectors")), PORTS)
 DESCRIPTION: dict[str, Any] = json.loads((FOLDER.parent / "driver/registers.json").read_text())
 REGISTERS: dict[str, dict[str, Any]] = DESCRIPTION["registers"]
+INTERPRETER = "" if shutil.which("python3") == sys.executable else f" PYTHON={sys.executable}"
 SEED = cocotb.RANDOM_SEED
 CYCLE_NS = 2
 ACCESS_NS = 100_000  # an access that takes longer hangs
@@ -239,6 +243,24 @@ class AxiBench:
     def _patience(case: Case) -> int:
         work = sum(PORTS.count(name, job) for job in case.jobs for name in PORTS.beats)
         return CYCLE_NS * (20_000 + 40 * work)
+
+
+def axi_test(test: Callable[[AxiBench], Awaitable[None]]) -> Any:
+    """A cocotb test that gets a bench fresh from reset; its failure names the command that repeats it."""
+    name = test.__name__  # type: ignore[attr-defined]
+
+    @cocotb.test(name=name)
+    @functools.wraps(test)
+    async def run(dut: Any) -> None:
+        bench = AxiBench(dut, name)
+        await bench.reset()
+        try:
+            await test(bench)
+        except AssertionError as error:
+            rerun = f"make -C {FOLDER}{INTERPRETER} SEED={SEED} TEST={name}"
+            raise AssertionError(f"{error}, in cycle {bench.cycle}; rerun: {rerun}") from None
+
+    return run
 
 
 def _pauses(dice: random.Random, probability: float) -> Iterator[bool]:

@@ -4,12 +4,10 @@ Runs from a build folder without Tilewright: vectors from ``vectors/``, ports fr
 registers from ``driver/registers.json``. ``SEED`` repeats a run, ``TEST`` picks a test.
 """
 
-from typing import Any
-
 import cocotb
 from cocotbext.axi import AxiResp
 
-from .axi_bench import CASES, DESCRIPTION, PORTS, REGISTERS, AxiBench
+from .axi_bench import CASES, DESCRIPTION, PORTS, REGISTERS, AxiBench, axi_test
 from .gemm_ports import Case, Job
 
 SILENCE_CYCLES = 64
@@ -25,11 +23,9 @@ def fresh() -> list[Case]:
     return sorted(alone, key=lambda case: sum(PORTS.count(name, case.jobs[0]) for name in PORTS.beats))
 
 
-@cocotb.test()
-async def identity_registers_describe_the_design(dut: Any) -> None:
+@axi_test
+async def identity_registers_describe_the_design(bench: AxiBench) -> None:
     """Every constant reads as the register map says, the hash among them."""
-    bench = AxiBench(dut, "identity_registers_describe_the_design")
-    await bench.reset()
     constants = {name: register for name, register in REGISTERS.items() if register["access"] == "constant"}
     assert {"magic", "version", "hash_0", "limit_m"} <= set(constants)
     for name, register in constants.items():
@@ -38,11 +34,9 @@ async def identity_registers_describe_the_design(dut: Any) -> None:
     assert DESCRIPTION["hash"].startswith("".join(f"{word:08x}" for word in words))
 
 
-@cocotb.test()
-async def unmapped_and_read_only_addresses_answer_slverr(dut: Any) -> None:
+@axi_test
+async def unmapped_and_read_only_addresses_answer_slverr(bench: AxiBench) -> None:
     """Every word up to the last register, and some beyond; a refused write changes nothing."""
-    bench = AxiBench(dut, "unmapped_and_read_only_addresses_answer_slverr")
-    await bench.reset()
     mapped = {register["offset"]: (name, register["access"]) for name, register in REGISTERS.items()}
     for address in (*range(0, max(mapped) + 8, 4), 0x100, 0x200, 0x400, 0x800, 0xFFC):
         name, access = mapped.get(address, (None, None))
@@ -55,11 +49,9 @@ async def unmapped_and_read_only_addresses_answer_slverr(dut: Any) -> None:
             assert (await bench.read_at(address))[0] == before, f"a refused write changed {name}"
 
 
-@cocotb.test()
-async def control_registers_hold_what_is_written_byte_by_byte(dut: Any) -> None:
+@axi_test
+async def control_registers_hold_what_is_written_byte_by_byte(bench: AxiBench) -> None:
     """Strobes select bytes; bits above a register's width read zero; neighbours do not change."""
-    bench = AxiBench(dut, "control_registers_hold_what_is_written_byte_by_byte")
-    await bench.reset()
     controls = {name: register for name, register in REGISTERS.items() if register["access"] == "control"}
     expected = dict.fromkeys(controls, 0)
     for _ in range(3):
@@ -74,11 +66,9 @@ async def control_registers_hold_what_is_written_byte_by_byte(dut: Any) -> None:
             assert await bench.read(name) == value, name
 
 
-@cocotb.test()
-async def golden_vectors_without_pauses(dut: Any) -> None:
+@axi_test
+async def golden_vectors_without_pauses(bench: AxiBench) -> None:
     """All cases, bit for bit; each runs back to back."""
-    bench = AxiBench(dut, "golden_vectors_without_pauses")
-    await bench.reset()
     done = 0
     for case in CASES:
         await bench.run(case)
@@ -94,11 +84,9 @@ async def golden_vectors_without_pauses(dut: Any) -> None:
             assert cycles <= most, f"{case.name}: {cycles} cycles, at most {most} expected"
 
 
-@cocotb.test()
-async def golden_vectors_with_pauses_on_every_channel(dut: Any) -> None:
+@axi_test
+async def golden_vectors_with_pauses_on_every_channel(bench: AxiBench) -> None:
     """All cases in one go, with every channel of both sides pausing at random."""
-    bench = AxiBench(dut, "golden_vectors_with_pauses_on_every_channel")
-    await bench.reset()
     bench.pause(0.4)
     joined = Case.joined(CASES)
     await bench.run(joined)
@@ -106,11 +94,9 @@ async def golden_vectors_with_pauses_on_every_channel(dut: Any) -> None:
     assert await bench.read("done_count") == len(joined.jobs)
 
 
-@cocotb.test()
-async def a_full_queue_refuses_start_and_says_so(dut: Any) -> None:
+@axi_test
+async def a_full_queue_refuses_start_and_says_so(bench: AxiBench) -> None:
     """Jobs queue up while no operand comes; the one too many is refused and not run."""
-    bench = AxiBench(dut, "a_full_queue_refuses_start_and_says_so")
-    await bench.reset()
     case = fresh()[0]
     await bench.start(case.jobs[0])
     queued = 1
@@ -126,36 +112,32 @@ async def a_full_queue_refuses_start_and_says_so(dut: Any) -> None:
     assert await bench.field("status", "queued") == 0
 
 
-@cocotb.test()
-async def interrupts_follow_done_and_error(dut: Any) -> None:
+@axi_test
+async def interrupts_follow_done_and_error(bench: AxiBench) -> None:
     """``irq`` rises with an enabled event only, and falls when software clears it."""
-    bench = AxiBench(dut, "interrupts_follow_done_and_error")
-    await bench.reset()
     case = fresh()[0]
     await bench.run(case)
-    assert await bench.read("irq_status") == 1 and not dut.irq.value, "irq while nothing is enabled"
+    assert await bench.read("irq_status") == 1 and not bench.dut.irq.value, "irq while nothing is enabled"
     await bench.write("irq_enable", 1)
     await bench.wait(2)
-    assert dut.irq.value == 1
+    assert bench.dut.irq.value == 1
     await bench.write("irq_status", 2)
-    assert dut.irq.value == 1, "clearing another event cleared this one"
+    assert bench.dut.irq.value == 1, "clearing another event cleared this one"
     await bench.write("irq_status", 1)
     await bench.wait(2)
-    assert not dut.irq.value
+    assert not bench.dut.irq.value
     await bench.write("irq_enable", 2)
     await bench.start(Job(m=0, n=1, k=1))
     await bench.wait(ANSWER_CYCLES)
-    assert dut.irq.value == 1 and await bench.read("irq_status") == 2
+    assert bench.dut.irq.value == 1 and await bench.read("irq_status") == 2
     await bench.write("irq_status", 3)
     await bench.wait(2)
-    assert not dut.irq.value
+    assert not bench.dut.irq.value
 
 
-@cocotb.test()
-async def illegal_jobs_set_their_error_bit_and_change_nothing(dut: Any) -> None:
+@axi_test
+async def illegal_jobs_set_their_error_bit_and_change_nothing(bench: AxiBench) -> None:
     """Zero, beyond a limit, beyond the engine's field by a multiple of 2**32's bits, nothing to reuse."""
-    bench = AxiBench(dut, "illegal_jobs_set_their_error_bit_and_change_nothing")
-    await bench.reset()
     case = fresh()[0]
     legal = case.jobs[0]
     shapes = [{name: value} for name in ("m", "n", "k")
@@ -177,10 +159,9 @@ async def illegal_jobs_set_their_error_bit_and_change_nothing(dut: Any) -> None:
     assert await bench.field("status", "error_code") == 0 and await bench.read("error") == 2
 
 
-@cocotb.test()
-async def a_misplaced_tlast_is_reported_and_survived(dut: Any) -> None:
+@axi_test
+async def a_misplaced_tlast_is_reported_and_survived(bench: AxiBench) -> None:
     """A frame one beat too long sets its error bit; the next job is exact."""
-    bench = AxiBench(dut, "a_misplaced_tlast_is_reported_and_survived")
     for name in ("act", "weight"):
         await bench.reset()
         case = fresh()[0]
@@ -199,11 +180,9 @@ async def a_misplaced_tlast_is_reported_and_survived(dut: Any) -> None:
         assert await bench.read("error") == 0
 
 
-@cocotb.test()
-async def a_read_that_is_not_taken_does_not_hold_up_writes(dut: Any) -> None:
+@axi_test
+async def a_read_that_is_not_taken_does_not_hold_up_writes(bench: AxiBench) -> None:
     """Nor the other way round: the channels of a read and of a write are independent."""
-    bench = AxiBench(dut, "a_read_that_is_not_taken_does_not_hold_up_writes")
-    await bench.reset()
     bench.channels["r"].pause = True
     reading = cocotb.start_soon(bench.read("magic"))
     await bench.wait(16)
@@ -222,10 +201,9 @@ async def a_read_that_is_not_taken_does_not_hold_up_writes(dut: Any) -> None:
     await writing
 
 
-@cocotb.test()
-async def reset_in_the_middle_leaves_no_trace(dut: Any) -> None:
+@axi_test
+async def reset_in_the_middle_leaves_no_trace(bench: AxiBench) -> None:
     """``aresetn`` while a job runs; then the registers are at reset and the next case is exact."""
-    bench = AxiBench(dut, "reset_in_the_middle_leaves_no_trace")
     case = max(CASES, key=lambda one: sum(PORTS.count("act", job) for job in one.jobs))
     for _ in range(3):
         await bench.reset()
