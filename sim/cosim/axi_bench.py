@@ -172,7 +172,7 @@ class AxiBench:
             first += len(beats)
             what = f"{case.name}: tlast of job {number}"
             frame = await self._within(self._patience(case), self.result.recv(compact=False), what)
-            self._compare(frame, beats, f"{case.name}, cycle {self.cycle}", number, job)
+            self._compare(frame, beats, case.name, number, job)
             values += sum(keep.bit_count() for _, keep in beats)
         return values
 
@@ -200,7 +200,7 @@ class AxiBench:
             return await with_timeout(answer, limit_ns, "ns")
         except SimTimeoutError:
             late = limit_ns // CYCLE_NS
-            raise AssertionError(f"{what} did not come within {late} cycles, in cycle {self.cycle}") from None
+            raise AssertionError(f"{what} did not come within {late} cycles") from None
 
     @property
     def cycle(self) -> int:
@@ -258,7 +258,7 @@ def axi_test(test: Callable[[AxiBench], Awaitable[None]]) -> Any:
             await test(bench)
         except AssertionError as error:
             rerun = f"make -C {FOLDER}{INTERPRETER} SEED={SEED} TEST={name}"
-            raise AssertionError(f"{error}, in cycle {bench.cycle}; rerun: {rerun}") from None
+            raise AssertionError(f"{error}; cycle {bench.cycle}; rerun: {rerun}") from None
 
     return run
 
