@@ -146,8 +146,10 @@ class RegisterFile(wiring.Component):
         elif register.access == "control":
             stored = getattr(self.control, register.name)
             m.d.comb += read_data.eq(stored)
-            with m.If(write):
-                m.d.sync += stored.eq(asked.data & mask | stored & ~mask)
+            for byte, enabled in enumerate(asked.strobe):
+                part = slice(8 * byte, 8 * byte + 8)
+                with m.If(write & enabled):
+                    m.d.sync += stored[part].eq(asked.data[part])
         elif register.access == "command":
             command = getattr(self.command, register.name)
             wanted = asked.write & asked.data[0] & asked.strobe[0]

@@ -170,22 +170,21 @@ class Requantize(wiring.Component):
             m.d.comb += total.eq(add_rounded(scaled, offset))
             return total
 
-        shifted = plus(zero_point, "shifted")
+        overflow = scaled.overflow.any()
         if self.activation == "clip":
             low = delayed(m, self.low, cycles - 1, "low")
             high = delayed(m, self.high, cycles - 1, "high")
             above_low = plus((zero_point - low)[:width + 2].as_signed(), "above_low")
             above_high = plus((zero_point - high)[:width + 2].as_signed(), "above_high")
-            under = Mux(scaled.overflow.any(), scaled.negative, above_low[-1])
-            over = Mux(scaled.overflow.any(), ~scaled.negative, ~above_high[-1])  # or equal: the same result
+            under = Mux(overflow, scaled.negative, above_low[-1])
+            over = Mux(overflow, ~scaled.negative, ~above_high[-1])  # or equal: the same result
             low, high = delayed(m, low, 1, "low_last"), delayed(m, high, 1, "high_last")
-            return _select(over, high, _select(under, low, shifted[:width]))
-        # In range, all bits from the result's sign upwards are equal, or zero above an unsigned result.
-        top = shifted[width - 1:] if self.out_shape.signed else shifted[width:]
-        outside = scaled.overflow.any() | (top.any() if not self.out_shape.signed else top.any() & ~top.all())
-        below = Mux(scaled.overflow.any(), scaled.negative, shifted[-1])
-        nearest = below.replicate(width) ^ Const(highest, width)
-        clamped = _select(outside, nearest, shifted[:width])
+            return _select(over, high, _select(under, low, plus(zero_point, "shifted")[:width]))
+        # Counted from the lowest result, everything in range has zeros above the result's bits.
+        above_lowest = plus((zero_point - lowest)[:width + 2].as_signed(), "above_lowest")
+        outside = overflow | above_lowest[width:].any()
+        below = Mux(overflow, scaled.negative, above_lowest[-1])
+        clamped = _select(outside, (~below).replicate(width), above_lowest[:width]) ^ Const(lowest, width)
         if self.activation == "none":
             return clamped
         floor = Mux(zero_point < lowest, lowest, Mux(zero_point > highest, highest, zero_point))

@@ -83,9 +83,11 @@ class ShiftRound(wiring.Component):
         ]
         # Bit `below` of `aligned` is product bit 8 * coarse.
         below = FLOAT_BITS - (PRESCALE - 1) if self.mode == "ort" else 0
-        aligned = Signal(signed(below + self.product_width))
-        m.d.comb += aligned.eq(
-            Cat(Const(0, below), self.product).as_signed() >> Cat(Const(0, FINE_BITS), self._coarse))
+        aligned = Cat(Const(0, below), self.product).as_signed()
+        for bit in reversed(range(COARSE_BITS)):  # the longest shift first maps to the fewest LUTs
+            stage = Signal(signed(below + self.product_width), name=f"shifted_{STEP << bit}")
+            m.d.comb += stage.eq(Mux(self._coarse[bit], aligned >> (STEP << bit), aligned))
+            aligned = stage
         quotient = Signal(signed(self.quotient_width))
         half, overflow, negative = Signal(), Signal.like(self.overflow), Signal()
         m.d.sync += [

@@ -13,6 +13,7 @@ READ_LATENCY = 3      # operand memory, its output register, the gate for bubble
 DRAIN_LATENCY = 2     # the two levels of the output-stationary drain
 SUM_TO_TOTAL = 1      # the accumulators at the foot of a stationary-operand array
 FIFO_LATENCY = 1
+OFFER_LATENCY = 2     # from accepting a job to handing out the next, whose shape is checked meanwhile
 BEAT_TO_STEP = 2      # from taking a matrix to the step that may use its first beat
 ACCUMULATE_INTERVAL = 4
 
@@ -47,7 +48,7 @@ class JobShape(Protocol):
 
 @dataclass(frozen=True)
 class JobCycles:
-    """Cycles counted from the one in which the first job is accepted (cycle 0).
+    """Cycles counted from the one in which an idle engine turns to the first job (cycle 0).
 
     ``first_step`` and ``last_step`` bound the array's work, ``done`` is the cycle in which the last result leaves;
     ``active`` is the number of steps.
@@ -91,10 +92,10 @@ def walk(engine: Engine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
     time = _Timeline()
     stationary = engine.dataflow != "output_stationary"
     lanes = engine.rows if engine.dataflow == "input_stationary" else engine.cols
-    start = 0
-    for index, job in enumerate(jobs):
+    for job in jobs:
         weights_in = channels = -10**9
-        weights_begun = takes = time.offered
+        weights_begun = time.offered + 1
+        takes = time.offered
         if not job.reuse_weights:
             weight_take = max(time.offered, time.weights_left + lanes + 1)
             weights_in = weight_take + BEAT_TO_STEP
@@ -109,9 +110,7 @@ def walk(engine: Engine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
         if not job.reuse_weights:
             time.weights_left = push_take if pushes_weights else sequencer_take
         act_in = time.offered + BEAT_TO_STEP
-        time.accepted = max(takes, weights_begun - 1, sequencer_take, push_take if stationary else 0)
-        if index == 0:
-            start = time.accepted
+        time.accepted = max(takes, weights_begun - 1, sequencer_take, push_take if stationary else 0) + 1
         if stationary:
             first, last = _stationary(engine, job, time, push_take, sequencer_take, act_in, weights_in, channels)
         else:
@@ -119,8 +118,8 @@ def walk(engine: Engine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
         time.finished = last
         done = last + _latency(engine, job)
         time.bank_done[time.bank] = done
-        time.offered = time.accepted + 1
-        yield JobCycles(first - start, last - start, done - start, ideal_cycles(engine, job))
+        time.offered = time.accepted + OFFER_LATENCY
+        yield JobCycles(first, last, done, ideal_cycles(engine, job))
 
 
 def _latency(engine: Engine, job: JobShape) -> int:

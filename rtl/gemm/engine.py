@@ -1,6 +1,6 @@
 """The GEMM engine: streams in, systolic array, streams out."""
 
-from amaranth.hdl import Const, Module, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.delay import delayed
@@ -35,8 +35,8 @@ class GemmEngine(wiring.Component):
     =================  ==============================  =============================  ===========================
 
     ``channel`` has one beat per column n. With ``reuse_weights`` a job sends neither weights nor channels: it
-    uses those of the job before, whose n and k it must repeat. ``busy`` is high from the cycle behind
-    an accepted job to the last result beat that leaves, with which ``done`` is high. ``error`` keeps the
+    uses those of the job before, whose n and k it must repeat. ``busy`` is high from the cycle in which the first beat
+    of a job may enter to that in which the last result beat leaves, with which ``done`` is high. ``error`` keeps the
     last code of ``ERRORS`` until a legal job is accepted: an illegal job is dropped, a wrong ``last`` leaves
     the job's results undefined, and the engine stays usable. The counters run while ``busy`` is high and
     start anew when it rises. They count busy cycles, steps, and steps put off for want of operands and
@@ -80,7 +80,7 @@ class GemmEngine(wiring.Component):
         self.lanes = {"act": cols if dataflow == "input_stationary" else rows,
                       "weight": rows if dataflow == "input_stationary" else cols}
         # Room for every row that can be on its way when the stream takes a row in every cycle.
-        self.credits = 1 << ((3 if serial else 1) * rows + cols + 24 - 1).bit_length()
+        self.credits = 1 << ((4 if serial else 1) * rows + cols + 26 - 1).bit_length()
         self.jobs_max = self.credits + 4  # every job on its way has a row there, or waits for its first
         self.channel_layout = channel_layout(out=self.out, multiplier_bits=multiplier_bits, clip=activation == "clip")
         m, n, k = limits
@@ -109,8 +109,8 @@ class GemmEngine(wiring.Component):
             sequencer, path = self._stationary_operand(m, buffers)
         channels = self._channels(m, sequencer, path)
         wiring.connect(m, path.result, wiring.flipped(self.result))
-        accepted, refusal = self._dispatch(m, buffers, sequencer, channels)
-        self._status(m, sequencer, accepted, refusal, [(3, buffers["act"].error), (4, buffers["weight"].error)])
+        accepted, refusal, begun = self._dispatch(m, buffers, sequencer, channels)
+        self._status(m, sequencer, accepted, refusal, begun, [(3, buffers["act"].error), (4, buffers["weight"].error)])
         m.d.comb += sequencer.credit_returned.eq(self.result.valid & self.result.ready)
         return m
 
@@ -249,46 +249,51 @@ class GemmEngine(wiring.Component):
         return loader
 
     def _dispatch(self, m: Module, buffers: dict[str, OperandBuffer], sequencer: wiring.Component,
-                  channels: ChannelLoader | None) -> tuple[Value, Value]:
-        """Hand the offered job to each part when that part is free; the job is accepted by the last one."""
+                  channels: ChannelLoader | None) -> tuple[Value, Value, Value]:
+        """Hand the offered job to each part when that part is free; the job is accepted behind the last one.
+
+        Returns whether a job is accepted, the code of one that is refused, and whether loading has begun on one.
+        """
         job = self.job.payload
-        resident, resident_n, resident_k = Signal(), Signal.like(job.n), Signal.like(job.k)
-        shape_legal, weights_legal, accepted = Signal(), Signal(), Signal()
-        refusal = Signal(4)
-        limit_m, limit_n, limit_k = self.limits
-        m.d.comb += [
-            shape_legal.eq((job.m != 0) & (job.n != 0) & (job.k != 0)
-                           & (job.m <= limit_m) & (job.n <= limit_n) & (job.k <= limit_k)),
-            weights_legal.eq(~job.reuse_weights | (resident & (job.n == resident_n) & (job.k == resident_k)))]
-        with m.If(self.job.valid & ~shape_legal):
-            m.d.comb += refusal.eq(ERRORS["illegal_shape"])
-        with m.Elif(self.job.valid & ~weights_legal):
-            m.d.comb += refusal.eq(ERRORS["weights_not_resident"])
-        offered = self.job.valid & (refusal == 0)
-
-        done = []
-
-        def hand_out(name: str, idle: Value, needed: Value | int = 1) -> tuple[Value, Value]:
-            taken, take = Signal(name=f"{name}_taken"), Signal(name=f"{name}_take")
-            m.d.comb += take.eq(offered & ~taken & idle & needed)
-            m.d.sync += taken.eq((taken | take) & ~accepted)
-            done.append(taken | take | (~needed if isinstance(needed, Value) else 0))
-            return take, taken
+        accepted, offered, refusal = Signal(), Signal(), Signal(4)
+        code = self._objection(m, accepted, buffers["weight"].error)
+        waiting = self.job.valid & ~self.job.ready
+        m.d.comb += self.job.ready.eq(accepted | (refusal != 0))
+        m.d.sync += [offered.eq(waiting & (code == 0)), refusal.eq(Mux(waiting, code, 0))]
 
         new_weights = ~job.reuse_weights
-        act_take, _ = hand_out("act", buffers["act"].idle)
+        all_taken: list[Value] = []
+
+        def part(name: str, needed: Value | int = 1) -> Signal:
+            """Whether a part has the offered job already; only a part that is ``needed`` is waited for."""
+            taken = Signal(name=f"{name}_taken")
+            all_taken.append(taken if isinstance(needed, int) else taken | ~needed)
+            return taken
+
+        def hand_out(name: str, idle: Value, needed: Value | int = 1) -> tuple[Value, Signal]:
+            taken, take = part(name, needed), Signal(name=f"{name}_take")
+            m.d.comb += take.eq(offered & ~taken & idle & needed)
+            m.d.sync += taken.eq((taken | take) & ~accepted)
+            return take, taken
+
+        act_take, act_taken = hand_out("act", buffers["act"].idle)
         weight_take, weight_taken = hand_out("weight", buffers["weight"].idle, new_weights)
         # A reader turns to new weights when they have begun to load: its turn frees the other bank.
-        weights_begun = weight_taken | job.reuse_weights
+        weights_begun = Signal()
+        m.d.sync += weights_begun.eq(offered & ~accepted & (weight_taken | weight_take | job.reuse_weights))
+
+        def reader(name: str, takes: Value, took: Value, may_take: Value, reads_weights: bool) -> None:
+            taken = part(name)
+            m.d.comb += may_take.eq((weights_begun if reads_weights else offered) & ~taken)
+            m.d.sync += taken.eq((taken | took) & ~accepted)
+            if reads_weights:
+                m.d.comb += [buffers["weight"].turning.eq(takes), buffers["weight"].turn.eq(took),
+                             buffers["weight"].switch.eq(new_weights)]
+
         pushes_weights = self.dataflow == "weight_stationary"
-        sequencer_take, _ = hand_out("sequencer", sequencer.idle & (pushes_weights | weights_begun))
-        weight_reader_take = sequencer_take
-        m.d.comb += sequencer.take.eq(sequencer_take)
+        reader("sequencer", sequencer.takes, sequencer.took, sequencer.may_take, not pushes_weights)
         if self.dataflow != "output_stationary":
-            push_take, _ = hand_out("push", sequencer.push_idle & (~Const(pushes_weights, 1) | weights_begun))
-            m.d.comb += sequencer.push_take.eq(push_take)
-            if pushes_weights:
-                weight_reader_take = push_take
+            reader("push", sequencer.push_takes, sequencer.push_took, sequencer.push_may_take, pushes_weights)
         if channels is not None:
             channel_take, _ = hand_out("channel", channels.idle, new_weights)
             bank = Signal(init=1)
@@ -297,25 +302,31 @@ class GemmEngine(wiring.Component):
                 m.d.sync += bank.eq(opened_bank)
             m.d.comb += [channels.take.eq(channel_take), channels.count.eq(job.n),
                          channels.opened.eq(accepted), channels.opened_bank.eq(opened_bank)]
-        all_taken = done[0]
-        for one in done[1:]:
-            all_taken = all_taken & one
-        m.d.comb += [accepted.eq(offered & all_taken), self.job.ready.eq(accepted | (refusal != 0)),
-                     sequencer.m.eq(job.m), sequencer.n.eq(job.n), sequencer.k.eq(job.k),
-                     sequencer.reuse.eq(job.reuse_weights),
-                     buffers["weight"].switch.eq(weight_reader_take & new_weights),
-                     buffers["weight"].rewind.eq(weight_reader_take)]
+        m.d.comb += [accepted.eq(offered & Cat(*all_taken).all()), sequencer.m.eq(job.m), sequencer.n.eq(job.n),
+                     sequencer.k.eq(job.k), sequencer.reuse.eq(job.reuse_weights)]
         for name, buffer in buffers.items():
             inner, outer = self._fill_counts(name)
             m.d.comb += [buffer.take.eq(act_take if name == "act" else weight_take), buffer.inner.eq(getattr(job, inner)),
                          buffer.outer.eq(getattr(job, outer))]
             if self.zero_points[name]:
                 m.d.comb += buffer.zero_point.eq(getattr(job, f"{name}_zero_point"))
+        return accepted, refusal, act_taken
+
+    def _objection(self, m: Module, accepted: Value, weight_error: Value) -> Value:
+        """The error code of the job at the port, 0 if it is legal."""
+        job = self.job.payload
+        resident, resident_n, resident_k = Signal(), Signal.like(job.n), Signal.like(job.k)
         with m.If(accepted):
             m.d.sync += [resident.eq(1), resident_n.eq(job.n), resident_k.eq(job.k)]
-        with m.If(buffers["weight"].error):
+        with m.If(weight_error):
             m.d.sync += resident.eq(0)
-        return accepted, refusal
+        shape_legal, weights_legal = Signal(), Signal()
+        limit_m, limit_n, limit_k = self.limits
+        m.d.comb += [
+            shape_legal.eq((job.m != 0) & (job.n != 0) & (job.k != 0)
+                           & (job.m <= limit_m) & (job.n <= limit_n) & (job.k <= limit_k)),
+            weights_legal.eq(~job.reuse_weights | (resident & (job.n == resident_n) & (job.k == resident_k)))]
+        return Mux(shape_legal, Mux(weights_legal, 0, ERRORS["weights_not_resident"]), ERRORS["illegal_shape"])
 
     def _fill_counts(self, name: str) -> tuple[str, str]:
         return {
@@ -324,12 +335,13 @@ class GemmEngine(wiring.Component):
             ("input_stationary", "act"): ("k", "m"), ("input_stationary", "weight"): ("n", "k"),
         }[self.dataflow, name]
 
-    def _status(self, m: Module, sequencer: wiring.Component, accepted: Value, refusal: Value,
+    def _status(self, m: Module, sequencer: wiring.Component, accepted: Value, refusal: Value, begun: Value,
                 frame_errors: list[tuple[int, Value]]) -> None:
         outstanding = Signal(range(self.jobs_max + 1))
-        m.d.comb += [
-            self.done.eq(self.result.valid & self.result.ready & self.result.payload.last), self.busy.eq(outstanding != 0)]
-        m.d.sync += outstanding.eq(outstanding + accepted - self.done)
+        was_busy = Signal()
+        m.d.comb += [self.done.eq(self.result.valid & self.result.ready & self.result.payload.last),
+                     self.busy.eq((outstanding != 0) | begun)]
+        m.d.sync += [outstanding.eq(outstanding + accepted - self.done), was_busy.eq(self.busy)]
         with m.If(accepted):
             m.d.sync += self.error.eq(0)
         for code, raised in frame_errors:
@@ -337,11 +349,14 @@ class GemmEngine(wiring.Component):
                 m.d.sync += self.error.eq(code)
         with m.If(refusal != 0):
             m.d.sync += self.error.eq(refusal)
-        counted = {"counter_cycles": self.busy, "counter_active": sequencer.stepping,
-                   "counter_input_stall": sequencer.waits_for_input, "counter_output_stall": sequencer.waits_for_output}
+        # The events count a cycle late: they are off the sequencer's critical path, and over before busy falls.
+        counted = {"counter_cycles": self.busy,
+                   "counter_active": delayed(m, sequencer.stepping, 1, "stepping", reset=True),
+                   "counter_input_stall": delayed(m, sequencer.waits_for_input, 1, "input_stall", reset=True),
+                   "counter_output_stall": delayed(m, sequencer.waits_for_output, 1, "output_stall", reset=True)}
         for name, counts in counted.items():
             counter = getattr(self, name)
-            with m.If(accepted & ~self.busy):
-                m.d.sync += counter.eq(0)
+            with m.If(self.busy & ~was_busy):
+                m.d.sync += counter.eq(counts)
             with m.Elif(counts):
                 m.d.sync += counter.eq(counter + 1)

@@ -109,8 +109,9 @@ class OperandBuffer(wiring.Component):
     ``first_pass``, ``last_pass`` (its beats are free afterwards) and ``end_pass`` (the window starts
     again, or behind a last pass the next window starts).
 
-    A ``resident`` buffer has two banks of one job's matrix each. ``switch`` turns to the other bank,
-    ``rewind`` to the start of the bank in use; behind a switch, ``idle`` is low for as many cycles as
+    A ``resident`` buffer has two banks of one job's matrix each. When the reader turns to a new job it says so with
+    ``turn``; ``turning`` may be high before, as soon as its next step will be the last of its job or it has none,
+    and ``switch`` with it if the new job has its own matrix, in the other bank. Behind a switch, ``idle`` is low for as many cycles as
     there are lanes, so that the skewed reads of the bank that was left come to their end. Otherwise
     the memory is a ring. The zero point is taken over with ``take``.
 
@@ -139,7 +140,7 @@ class OperandBuffer(wiring.Component):
             "available": Out(1), "step": In(1), "first_pass": In(1), "last_pass": In(1), "end_pass": In(1),
             "operands": Out(lanes * operand.width)}
         if resident:
-            members |= {"switch": In(1), "rewind": In(1)}
+            members |= {"turning": In(1), "turn": In(1), "switch": In(1)}
         if zero_point:
             members["zero_point"] = In(element)
         super().__init__(members)
@@ -172,13 +173,13 @@ class OperandBuffer(wiring.Component):
         m.d.comb += self.available.eq(some | ~self.first_pass)
 
     def _two_banks(self, m: Module, fill: Fill, write_address: Signal, read_address: Signal) -> None:
-        bank, cooling = Signal(), Signal(range(self.lanes + 1))
+        next_bank, cooling = Signal(), Signal(range(self.lanes + 1))
 
         def start(of_bank: Value) -> Value:
             return Mux(of_bank, Const(self.window_max, len(read_address)), 0)
 
         m.d.comb += [fill.room.eq(1), self.idle.eq(fill.idle & (cooling == 0))]
-        with m.If(self.switch):
+        with m.If(self.turn & self.switch):
             m.d.sync += cooling.eq(self.lanes)
         with m.Elif(cooling != 0):
             m.d.sync += cooling.eq(cooling - 1)
@@ -188,12 +189,14 @@ class OperandBuffer(wiring.Component):
         with m.Elif(fill.write):
             m.d.sync += write_address.eq(write_address + 1)
         in_use = Signal(init=1)
-        m.d.comb += bank.eq(in_use ^ self.switch)
-        m.d.sync += in_use.eq(bank)
-        with m.If(self.rewind | self.switch | (self.step & self.end_pass)):
-            m.d.sync += read_address.eq(start(bank))
-        with m.Elif(self.step):
-            m.d.sync += read_address.eq(read_address + 1)
+        m.d.comb += next_bank.eq(in_use ^ (self.turning & self.switch))
+        with m.If(self.turn):
+            m.d.sync += in_use.eq(next_bank)
+        with m.If(self.step | self.turn):
+            with m.If(self.turning | self.end_pass):
+                m.d.sync += read_address.eq(start(next_bank))
+            with m.Else():
+                m.d.sync += read_address.eq(read_address + 1)
 
     def _ring(self, m: Module, fill: Fill, write_address: Signal, read_address: Signal) -> None:
         def following(address: Signal) -> Value:

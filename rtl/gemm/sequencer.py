@@ -28,8 +28,8 @@ def result_layout(*, cols: int, channel_addresses: int) -> data.StructLayout:
 
 def job_members(limits: tuple[int, int, int]) -> dict[str, wiring.Member]:
     m, n, k = limits
-    return {"take": In(1), "m": In(range(m + 1)), "n": In(range(n + 1)), "k": In(range(k + 1)), "reuse": In(1),
-            "idle": Out(1), "stepping": Out(1), "waits_for_input": Out(1), "waits_for_output": Out(1)}
+    return {"may_take": In(1), "m": In(range(m + 1)), "n": In(range(n + 1)), "k": In(range(k + 1)), "reuse": In(1),
+            "takes": Out(1), "took": Out(1), "stepping": Out(1), "waits_for_input": Out(1), "waits_for_output": Out(1)}
 
 
 class Remaining:
@@ -96,11 +96,14 @@ class OutputStationarySequencer(wiring.Component):
         spaced, room = self._spacing(m, finish), self._room(m, finish, left_m.part)
         job_end = left_k.last & left_n.last & left_m.last
 
+        # Whether a job starts is known early, in which cycle only with the step: the registers see
+        # the one as data and the other as their enable.
+        takes = self.may_take & (~active | job_end)
         m.d.comb += [
+            self.takes.eq(takes), self.took.eq(takes & (step | ~active)),
             ready.eq(self.act_available & self.weight_available & (~left_k.last | ~fresh_channels | self.channel_available)),
             may_finish.eq(~left_k.last | (spaced & room)),
             step.eq(active & ready & may_finish), finish.eq(step & left_k.last),
-            self.idle.eq(~active | (finish & left_n.last & left_m.last)),
             self.waits_for_input.eq(active & ~ready),
             self.waits_for_output.eq(active & ready & left_k.last & ~room),
             self.channel_used.eq(finish & fresh_channels),
@@ -109,25 +112,25 @@ class OutputStationarySequencer(wiring.Component):
             self.weight_step.eq(step), self.weight_first_pass.eq(first_m & ~reuse),
             self.weight_last_pass.eq(left_m.last), self.weight_end_pass.eq(left_k.last & left_n.last)]
 
-        with m.If(finish):
-            left_k.restart(m)
-            with m.If(left_n.last):
-                left_n.restart(m)
-                left_m.advance(m)
-                m.d.sync += [first_m.eq(0), first_n.eq(1), group.eq(0)]
+        with m.If(step | (takes & ~active)):
+            with m.If(takes):
+                left_m.start(m, self.m)
+                left_n.start(m, self.n)
+                left_k.start(m, self.k)
+                m.d.sync += [active.eq(1), first_m.eq(1), first_n.eq(1), reuse.eq(self.reuse), group.eq(0),
+                             bank.eq(bank ^ ~self.reuse)]
+            with m.Elif(left_k.last):
+                left_k.restart(m)
+                m.d.sync += active.eq(~job_end)
+                with m.If(left_n.last):
+                    left_n.restart(m)
+                    left_m.advance(m)
+                    m.d.sync += [first_m.eq(0), first_n.eq(1), group.eq(0)]
+                with m.Else():
+                    left_n.advance(m)
+                    m.d.sync += [first_n.eq(0), group.eq(group + 1)]
             with m.Else():
-                left_n.advance(m)
-                m.d.sync += [first_n.eq(0), group.eq(group + 1)]
-        with m.Elif(step):
-            left_k.advance(m)
-        with m.If(self.take):
-            left_m.start(m, self.m)
-            left_n.start(m, self.n)
-            left_k.start(m, self.k)
-            m.d.sync += [active.eq(1), first_m.eq(1), first_n.eq(1), reuse.eq(self.reuse), group.eq(0),
-                         bank.eq(bank ^ ~self.reuse)]
-        with m.Elif(finish & job_end):
-            m.d.sync += active.eq(0)
+                left_k.advance(m)
         self._name_rows(m, finish, left_m, left_n, bank, group)
         return m
 
@@ -142,9 +145,11 @@ class OutputStationarySequencer(wiring.Component):
         return spaced
 
     def _room(self, m: Module, finish: Value, taken: Value) -> Value:
-        credits = Signal(range(self.credits + 1), init=self.credits)
-        m.d.sync += credits.eq(credits + self.credit_returned - Mux(finish, taken, 0))
-        return credits >= self.rows
+        """Whether a tile's rows fit; one tile may have been taken since the register looked."""
+        credits, room = Signal(range(self.credits + 1), init=self.credits), Signal(init=1)
+        m.d.sync += [credits.eq(credits + self.credit_returned - Mux(finish, taken, 0)),
+                     room.eq(credits >= 2 * self.rows)]
+        return room
 
     def _name_rows(self, m: Module, finish: Value, left_m: Remaining, left_n: Remaining, bank: Value,
                    group: Value) -> None:

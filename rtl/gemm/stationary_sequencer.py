@@ -34,7 +34,7 @@ class StationarySequencer(wiring.Component):
         super().__init__(job_members(limits) | {
             **{f"moving_{name}": member for name, member in pass_members().items()},
             **{f"held_{name}": member for name, member in pass_members().items()},
-            "push_take": In(1), "push_idle": Out(1), "push": Out(1), "push_last": Out(1), "swap": Out(1),
+            "push_may_take": In(1), "push_takes": Out(1), "push_took": Out(1), "push": Out(1), "push_last": Out(1), "swap": Out(1),
             "channel_available": In(1), "channel_used": Out(1), "credit_returned": In(1),
             "sum_valid": Out(1), "sum_address": Out(range(self.vectors_max)), "sum_first": Out(1),
             "sum_last": Out(1), "rows_valid": Out(1), "rows_out": Out(layout)})
@@ -57,37 +57,37 @@ class StationarySequencer(wiring.Component):
         row = Remaining("push_row", self.rows, 1)
         active, reuse, real = Signal(name="push_active"), Signal(name="push_reuse"), Signal(name="push_real")
         real_left = Signal(range(self.rows + 1))
-        job_end = self.push_last & left_k.last & left_columns.last
+        job_end = row.last & left_k.last & left_columns.last
+        takes = self.push_may_take & (~active | job_end)
         m.d.comb += [
+            self.push_takes.eq(takes), self.push_took.eq(takes & (self.push | ~active)),
             real.eq(real_left != 0),
             self.push.eq(active & (~shadow_full | self.swap) & (~real | self.held_available)),
             self.push_last.eq(self.push & row.last),
-            self.push_idle.eq(~active | job_end),
             self.held_step.eq(self.push & real), self.held_first_pass.eq(~reuse), self.held_last_pass.eq(1)]
 
         def begin_tile(rows_that_count: Value) -> None:
             row.restart(m, self.rows)
             m.d.sync += real_left.eq(rows_that_count)
 
-        with m.If(self.push_take):
-            left_columns.start(m, columns)
-            left_k.start(m, self.k)
-            begin_tile(Mux(self.k <= self.rows, self.k, self.rows))
-            m.d.sync += [active.eq(1), reuse.eq(0 if self.held_is_act else self.reuse)]
-        with m.Elif(self.push_last):
-            with m.If(left_k.last):
-                left_k.restart(m)
-                left_columns.advance(m)
-                begin_tile(Mux(left_k.total <= self.rows, left_k.total, self.rows))
+        with m.If(self.push | (takes & ~active)):
+            with m.If(takes):
+                left_columns.start(m, columns)
+                left_k.start(m, self.k)
+                begin_tile(Mux(self.k <= self.rows, self.k, self.rows))
+                m.d.sync += [active.eq(1), reuse.eq(0 if self.held_is_act else self.reuse)]
+            with m.Elif(row.last):
+                m.d.sync += active.eq(~job_end)
+                with m.If(left_k.last):
+                    left_k.restart(m)
+                    left_columns.advance(m)
+                    begin_tile(Mux(left_k.total <= self.rows, left_k.total, self.rows))
+                with m.Else():
+                    left_k.advance(m)
+                    begin_tile(Mux(left_k.left <= 2 * self.rows, left_k.left - self.rows, self.rows))
             with m.Else():
-                left_k.advance(m)
-                begin_tile(Mux(left_k.left <= 2 * self.rows, left_k.left - self.rows, self.rows))
-            with m.If(job_end):
-                m.d.sync += active.eq(0)
-        with m.Elif(self.push):
-            row.advance(m)
-            with m.If(real):
-                m.d.sync += real_left.eq(real_left - 1)
+                row.advance(m)
+                m.d.sync += real_left.eq(real_left - real)
 
     def _move(self, m: Module, shadow_full: Value) -> None:
         columns, vectors = (self.m, self.n) if self.held_is_act else (self.n, self.m)
@@ -101,12 +101,14 @@ class StationarySequencer(wiring.Component):
         step, ready, finish = Signal(), Signal(), Signal()
         channel_needed = ~reuse & (first_columns if self.held_is_act else 1)
         spaced, room = self._spacing(m, finish, left.total), self._room(m, step & left_k.last)
-        job_end = finish & left_k.last & left_columns.last
+        job_end = left.last & left_k.last & left_columns.last
+        takes = self.may_take & (~active | job_end)
         m.d.comb += [
+            self.takes.eq(takes), self.took.eq(takes & (step | ~active)),
             ready.eq(self.moving_available & (~first | shadow_full)
                      & (~left_k.last | ~channel_needed | self.channel_available)),
             step.eq(active & ready & (~first | spaced) & (~left_k.last | room)),
-            finish.eq(step & left.last), self.swap.eq(step & first), self.idle.eq(~active | job_end),
+            finish.eq(step & left.last), self.swap.eq(step & first),
             self.waits_for_input.eq(active & ~ready), self.waits_for_output.eq(active & ready & left_k.last & ~room),
             self.stepping.eq(step), self.moving_step.eq(step), self.moving_last_pass.eq(left_columns.last),
             self.moving_first_pass.eq(first_columns & ~(reuse & self.held_is_act)),
@@ -118,27 +120,26 @@ class StationarySequencer(wiring.Component):
             self.rows_out.channel.eq(Mux(bank, self.channel_groups, 0) + group),
             self.rows_out.last.eq(left_columns.last & left.last)]
 
-        with m.If(finish):
-            left.restart(m)
-            m.d.sync += [first.eq(1), vector.eq(0)]
-            with m.If(left_k.last):
-                left_k.restart(m)
-                left_columns.advance(m)
-                m.d.sync += [first_k.eq(1), first_columns.eq(0), group.eq(0 if self.held_is_act else group + 1)]
+        with m.If(step | (takes & ~active)):
+            with m.If(takes):
+                left_columns.start(m, columns)
+                left_k.start(m, self.k)
+                left.start(m, vectors)
+                m.d.sync += [active.eq(1), reuse.eq(self.reuse), first_columns.eq(1), first_k.eq(1), first.eq(1),
+                             vector.eq(0), group.eq(0), bank.eq(bank ^ ~self.reuse)]
+            with m.Elif(left.last):
+                left.restart(m)
+                m.d.sync += [active.eq(~job_end), first.eq(1), vector.eq(0)]
+                with m.If(left_k.last):
+                    left_k.restart(m)
+                    left_columns.advance(m)
+                    m.d.sync += [first_k.eq(1), first_columns.eq(0), group.eq(0 if self.held_is_act else group + 1)]
+                with m.Else():
+                    left_k.advance(m)
+                    m.d.sync += [first_k.eq(0), group.eq(0 if self.held_is_act else group)]
             with m.Else():
-                left_k.advance(m)
-                m.d.sync += [first_k.eq(0), group.eq(0 if self.held_is_act else group)]
-        with m.Elif(step):
-            left.advance(m)
-            m.d.sync += [first.eq(0), vector.eq(vector + 1), group.eq(group + 1 if self.held_is_act else group)]
-        with m.If(self.take):
-            left_columns.start(m, columns)
-            left_k.start(m, self.k)
-            left.start(m, vectors)
-            m.d.sync += [active.eq(1), reuse.eq(self.reuse), first_columns.eq(1), first_k.eq(1), first.eq(1),
-                         vector.eq(0), group.eq(0), bank.eq(bank ^ ~self.reuse)]
-        with m.Elif(job_end):
-            m.d.sync += active.eq(0)
+                left.advance(m)
+                m.d.sync += [first.eq(0), vector.eq(vector + 1), group.eq(group + 1 if self.held_is_act else group)]
 
     def _spacing(self, m: Module, finish: Value, vectors: Value) -> Value:
         """Whether a tile may begin: a vector's sum is read again ACCUMULATE_INTERVAL cycles later at the earliest.
@@ -153,6 +154,7 @@ class StationarySequencer(wiring.Component):
         return spaced
 
     def _room(self, m: Module, taken: Value) -> Value:
-        credits = Signal(range(self.credits + 1), init=self.credits)
-        m.d.sync += credits.eq(credits + self.credit_returned - taken)
-        return credits != 0
+        """Whether a row fits; one may have been taken since the register looked."""
+        credits, room = Signal(range(self.credits + 1), init=self.credits), Signal(init=1)
+        m.d.sync += [credits.eq(credits + self.credit_returned - taken), room.eq(credits >= 2)]
+        return room
