@@ -109,11 +109,11 @@ class OperandBuffer(wiring.Component):
     ``first_pass``, ``last_pass`` (its beats are free afterwards) and ``end_pass`` (the window starts
     again, or behind a last pass the next window starts).
 
-    A ``resident`` buffer has two banks of one job's matrix each. When the reader turns to a new job it says so with
-    ``turn``; ``turning`` may be high before, as soon as its next step will be the last of its job or it has none,
-    and ``switch`` with it if the new job has its own matrix, in the other bank. Behind a switch, ``idle`` is low for as many cycles as
-    there are lanes, so that the skewed reads of the bank that was left come to their end. Otherwise
-    the memory is a ring. The zero point is taken over with ``take``.
+    A ``resident`` buffer has two banks of one job's matrix each. When the reader turns to a new job it says so
+    with ``turn``; ``turning`` may be high before, as soon as its next step will be the last of its job or it has
+    none, and ``switch`` with it if the new job has its own matrix, in the other bank. Behind a switch, ``idle``
+    is low for as many cycles as there are lanes, so that the skewed reads of the bank that was left come to
+    their end. Otherwise the memory is a ring. The zero point is taken over with ``take``.
 
     ``operands`` holds lane 0 in its low bits: READ_LATENCY cycles behind ``step``, lane i another i
     cycles; zero where there was no step.

@@ -34,7 +34,8 @@ class StationarySequencer(wiring.Component):
         super().__init__(job_members(limits) | {
             **{f"moving_{name}": member for name, member in pass_members().items()},
             **{f"held_{name}": member for name, member in pass_members().items()},
-            "push_may_take": In(1), "push_takes": Out(1), "push_took": Out(1), "push": Out(1), "push_last": Out(1), "swap": Out(1),
+            "push_may_take": In(1), "push_takes": Out(1), "push_took": Out(1),
+            "push": Out(1), "push_last": Out(1), "swap": Out(1),
             "channel_available": In(1), "channel_used": Out(1), "credit_returned": In(1),
             "sum_valid": Out(1), "sum_address": Out(range(self.vectors_max)), "sum_first": Out(1),
             "sum_last": Out(1), "rows_valid": Out(1), "rows_out": Out(layout)})
