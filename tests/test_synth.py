@@ -81,7 +81,7 @@ def test_a_yosys_error_is_one_line_and_ends_the_child_only(tmp_path: Path) -> No
 
 
 def test_yosys_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"^yosys took longer than 0 s; log: "):
+    with pytest.raises(CheckFailed, match=r"^yosys took longer than 0 s; log: "):
         run_yosys(["help"] * 1000, folder=tmp_path, timeout=0.01)
 
 

@@ -109,7 +109,8 @@ def run(design: Design, target: Target, *, seeds: Sequence[int], cache: Path, re
         rtlil = family.rtlil(design.spec, design.content_hash, target=architecture.target)
     say(f"synthesis for {device.device}")
     blocks = family.blocks(design.spec)
-    synthesis = synthesize(rtlil, top=design.name, device=device, blocks=blocks, cache=cache)
+    synthesis = synthesize(rtlil, top=design.name, device=device, blocks=blocks, cache=cache,
+                           seconds=max(1.0, time_limit - (time.monotonic() - start)))
     if board:
         pinned = on_board(synthesis, board=board, device=device)
     else:

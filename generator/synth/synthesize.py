@@ -53,11 +53,13 @@ def block_namer(patterns: Mapping[str, str]) -> BlockOf:
     return block_of
 
 
-def synthesize(rtlil: str, *, top: str, device: Device, blocks: Mapping[str, str], cache: Path) -> Synthesis:
+def synthesize(rtlil: str, *, top: str, device: Device, blocks: Mapping[str, str], cache: Path,
+               seconds: float | None = None) -> Synthesis:
     """Map module ``top`` of ``rtlil`` to the cells of ``device``, for its ports as they are (no pads).
 
     Kept in ``cache`` by content. CheckFailed, one line, when it does not fit; a design whose instantiated
-    multipliers alone are too many is refused before it is mapped. ToolError when Yosys fails.
+    multipliers alone are too many is refused before it is mapped. CheckFailed, too, when mapping takes longer than
+    ``seconds``; ToolError when Yosys fails.
     """
     architecture = architecture_of(device)
     require_fit(device, _instantiated(rtlil, top, architecture))
@@ -68,7 +70,7 @@ def synthesize(rtlil: str, *, top: str, device: Device, blocks: Mapping[str, str
     def build(folder: Path) -> None:
         start = time.monotonic()
         log_path = cache / f"netlist-{key}.log"  # outlives a failed run, whose folder does not
-        packed = _map(rtlil, top, device, script, folder, log_path)
+        packed = _map(rtlil, top, device, script, folder, log_path, seconds)
         summary = {"packed": packed, "seconds": round(time.monotonic() - start, 2)}
         (folder / _SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
 
@@ -81,21 +83,22 @@ def synthesize(rtlil: str, *, top: str, device: Device, blocks: Mapping[str, str
                      summary["packed"], summary["seconds"])
 
 
-def _map(rtlil: str, top: str, device: Device, script: list[str], folder: Path, log_path: Path) -> int:
+def _map(rtlil: str, top: str, device: Device, script: list[str], folder: Path, log_path: Path,
+         seconds: float | None) -> int:
     """Netlist of ``rtlil`` in ``folder``; how many registers went into block RAM."""
     architecture = architecture_of(device)
     (folder / "design.il").write_text(rtlil, encoding="utf-8")
     for name, text in architecture.script_files().items():
         (folder / name).write_text(text, encoding="utf-8")
     run_yosys(["read_rtlil design.il", f"hierarchy -top {top}", "proc", "flatten -noscopeinfo",
-               "write_rtlil flat.il"], folder=folder, log_path=log_path)
+               "write_rtlil flat.il"], folder=folder, log_path=log_path, timeout=seconds)
     flat = folder / "flat.il"
     text = relax_collisions(label_cells(flat.read_text(encoding="utf-8")))
     budget = device.resources.dsp
     for _ in range(TRIES):
         flat.write_text(soften_multipliers(text, budget) if architecture.softens else text, encoding="utf-8")
         log = run_yosys(["read_rtlil flat.il", *script, f"write_json {NETLIST}"], folder=folder,
-                        log_path=log_path)
+                        log_path=log_path, timeout=seconds)
         _refuse_faults(log, log_path)
         netlist = Netlist.load(folder / NETLIST, top=top, architecture=architecture)
         over = netlist.total()["dsp"] - device.resources.dsp

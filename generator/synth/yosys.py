@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata, resources
 from pathlib import Path
 
-from tilewright.errors import ToolError
+from tilewright.errors import CheckFailed, ToolError
 
 INSTALL = 'pip install "tilewright[synth]"'
 _CHILD = "from pyosys import libyosys; libyosys.run_pass('script run.ys')"
@@ -39,7 +39,7 @@ def run_yosys(commands: Sequence[str], *, folder: Path, log_path: Path | None = 
 
     ``commands`` name files relative to ``folder``, so the log holds no machine's paths. The script stays
     there as ``run.ys``, the log as ``yosys.log`` or in ``log_path``. A failed run raises ToolError: one line
-    with the first error of the log and where the log is.
+    with the first error of the log and where the log is; one that takes more than ``timeout`` seconds CheckFailed.
     """
     yosys_version()
     (folder / "run.ys").write_text("\n".join(commands) + "\n", encoding="utf-8")
@@ -50,7 +50,7 @@ def run_yosys(commands: Sequence[str], *, folder: Path, log_path: Path | None = 
                 [sys.executable, "-c", _CHILD], cwd=folder, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, timeout=timeout, check=False).returncode
         except subprocess.TimeoutExpired:
-            raise ToolError(f"yosys took longer than {timeout:.0f} s; log: {log_path}") from None
+            raise CheckFailed(f"yosys took longer than {timeout:.0f} s; log: {log_path}") from None
     text = log_path.read_text(encoding="utf-8", errors="replace")
     if code != 0:
         errors = [line.strip() for line in text.splitlines() if line.startswith("ERROR: ")]
