@@ -37,6 +37,26 @@ def requantize_reference(
     return min(max(rounded + zero_point, low), high)
 
 
+def scales_and_sums(rng: np.random.Generator, *, out_width: int, count: int) -> list[tuple[np.ndarray, ...]]:
+    """Kinds of (acc, multiplier, shift) that lie on a decision, most of them with a result in range."""
+    low = -(1 << out_width)
+    odd = 2 * rng.integers(low // 2, -low // 2, count) + 1
+    # A scale of 1 / (2 d) as people type it: odd multiples of d are ties for powers of two, and else
+    # miss a tie by the error of the float32 alone.
+    divisor = np.where(rng.random(count) < 0.5, 1 << rng.integers(0, 8, count), rng.integers(1, 1000, count))
+    significand, exponent = np.frexp((1 / (2.0 * divisor)).astype(np.float32))
+    typed = (odd * divisor, (significand * 2.0**24).astype(np.int64), 24 - exponent)
+    # A sum of more than 24 bits, a few quarters of its last significant bit away from a tie.
+    bits = rng.integers(26, 32, count)
+    length = np.ceil(np.log2(np.abs(odd) + 0.5)).astype(np.int64)
+    sums = (odd << bits - length) + (rng.integers(-4, 5, count) << bits - 26)
+    long_sum = (sums, np.full(count, 1 << 23), 24 + bits - length)
+    # A product half a unit of its 24 significant bits away from a tie; three divides every third of them.
+    product = (odd << bits + 1 - length) + (rng.choice([-1, 1], count) << bits - 24)
+    half_unit = (product // 3, np.full(count, 3 << 22), 24 + bits - length)
+    return [typed, long_sum, half_unit]
+
+
 def corner_cases(
     rng: np.random.Generator, *, acc_width: int, out_width: int, signed: bool, count: int
 ) -> dict[str, np.ndarray]:
@@ -55,18 +75,12 @@ def corner_cases(
     near = np.clip(near, -span, span - 1).astype(np.int64)
     corners = rng.choice([-span, -span + 1, -1, 0, 1, span - 2, span - 1], count)
     spread = rng.integers(-span, span, count) >> rng.integers(0, acc_width, count)
-    kind = rng.integers(0, 5, count)
-    acc = np.choose(kind, [near, near, corners, spread, spread])
-    # A scale of 1 / (2 d) as people type it: odd multiples of d are ties for powers of two, and else
-    # miss a tie by the error of the float32 alone.
-    typed = (kind == 4) & (acc_width > 12)
-    divisor = np.where(rng.random(count) < 0.5, 1 << rng.integers(0, 8, count), rng.integers(1, 1000, count))
-    significand, exponent = np.frexp((1 / (2.0 * divisor)).astype(np.float32))
-    multiplier = np.where(typed, (significand * 2.0**24).astype(np.int64), multiplier)
-    shift = np.where(typed, 24 - exponent, shift)
-    odd = 2 * rng.integers(-(1 << out_width - 1), 1 << out_width - 1, count) + 1
-    acc = np.where(typed, np.clip(odd * divisor, -span, span - 1), acc)
-    bias = np.where(typed, 0, bias)
+    kind = rng.integers(0, 6, count)
+    acc = np.choose(kind, [near, corners, spread, spread, spread, spread])
+    for index, (sums, *scale) in enumerate(scales_and_sums(rng, out_width=out_width, count=count), start=3):
+        chosen = (kind == index) & (abs(sums) < span)
+        acc, bias = np.where(chosen, sums, acc), np.where(chosen, 0, bias)
+        multiplier, shift = np.where(chosen, scale[0], multiplier), np.where(chosen, scale[1], shift)
     zero_point = rng.choice([low, low + 1, 0, high - 1, high, -(1 << out_width), (1 << out_width) - 1], count)
     zero_point = np.where(rng.random(count) < 0.5, rng.integers(low, high + 1, count), zero_point)
     bounds = np.sort(rng.integers(low, high + 1, (2, count)), axis=0)
