@@ -8,7 +8,6 @@ from amaranth.lib.data import StructLayout, View
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.byte_lanes import beat_bytes, beat_from_bytes, bytes_from_beat, field_bytes
 from tilewright.rtl.register_file import BusSignature
-from tilewright.rtl.skid_buffer import SkidBuffer
 from tilewright.rtl.uart import UartReceiver, UartTransmitter
 
 
@@ -105,10 +104,8 @@ class UartBridge(wiring.Component):
             response.ready.eq(1),
             transmitter.i.payload.eq(reply[:8]),
         ]
-        push_ready, push = self._input_slices(m, arrived, target, last_beat & (remaining == 1))
-        m.submodules.result_slice = result_slice = SkidBuffer(shape=self.result_shape)
-        wiring.connect(m, wiring.flipped(self.result), result_slice.i)
-        popped, popped_size = self._popped(result_slice.o.payload)
+        push_ready, push = self._input_registers(m, arrived, target, last_beat & (remaining == 1))
+        popped, popped_size = self._popped(self.result.payload)
 
         with m.FSM():
             with m.State("HEADER"):
@@ -150,8 +147,8 @@ class UartBridge(wiring.Component):
                 with m.Default():
                     with m.If(remaining == 0):
                         m.next = "HEADER"
-                    with m.Elif(result_slice.o.valid):
-                        m.d.comb += result_slice.o.ready.eq(1)
+                    with m.Elif(self.result.valid):
+                        m.d.comb += self.result.ready.eq(1)
                         m.d.sync += remaining.eq(remaining - 1)
                         answer(popped, popped_size, final=False)
                     with m.Else():
@@ -196,20 +193,19 @@ class UartBridge(wiring.Component):
         lanes = self.result_shape.members["data"].length
         return max(4, 1 + field_bytes(lanes) + beat_bytes(self.result_shape))
 
-    def _input_slices(self, m: Module, arrived: Value, target: Signal, last: Value) -> tuple[Signal, Signal]:
-        """Register slices in front of the streams: whether the chosen one has room, and the fill strobe."""
-        ready, push = Signal(), Signal()
+    def _input_registers(self, m: Module, arrived: Value, target: Signal, last: Value) -> tuple[Signal, Signal]:
+        """A register in front of each stream: whether the chosen one is free, and the strobe that fills it."""
+        free, push = Signal(), Signal()
         for number, (name, shape) in enumerate(self.inputs.items()):
-            m.submodules[f"{name}_slice"] = register_slice = SkidBuffer(shape=shape)
-            chosen = target == number
-            m.d.comb += [
-                *beat_from_bytes(register_slice.i.payload, arrived[-8 * beat_bytes(shape):], last),
-                register_slice.i.valid.eq(push & chosen),
-            ]
-            with m.If(chosen):
-                m.d.comb += ready.eq(register_slice.i.ready)
-            wiring.connect(m, register_slice.o, wiring.flipped(getattr(self, name)))
-        return ready, push
+            port = getattr(self, name)
+            with m.If(port.ready):
+                m.d.sync += port.valid.eq(0)
+            with m.If(target == number):
+                m.d.comb += free.eq(~port.valid)
+                with m.If(push & free):
+                    beat = arrived[-8 * beat_bytes(shape):]
+                    m.d.sync += [port.valid.eq(1), *beat_from_bytes(port.payload, beat, last)]
+        return free, push
 
     def _popped(self, beat: View) -> tuple[Value, int]:
         """What POP answers for one beat, and its length in bytes."""

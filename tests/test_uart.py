@@ -134,7 +134,7 @@ def test_a_packet_is_taken_up_to_the_first_beat_without_room() -> None:
             left = left[accepted[-1]:]
 
     async def consumer(ctx: Any) -> None:
-        # Not ready until the slice is full and a beat was refused; from then on at once.
+        # Not ready until the register is taken and a beat was refused; from then on at once.
         await ctx.tick().repeat(10 * divisor * 8)
         ctx.set(dut.act.ready, 1)
         while len(accepted) < 2:
@@ -148,7 +148,7 @@ def test_a_packet_is_taken_up_to_the_first_beat_without_room() -> None:
     simulator.add_testbench(consumer)
     simulator.run()
     assert taken == [(beat, int(beat == beats[-1])) for beat in beats]
-    assert accepted == [2, 6]  # what the slice holds, then the rest
+    assert accepted == [1, 7]  # what the register holds, then the rest
 
 
 @pytest.mark.parametrize("part", [UartReceiver, UartTransmitter])
