@@ -101,7 +101,7 @@ def _volume(built: Build, outcome: Verification, cache: Path, seed: int, stress:
             f"cycle model == counter: {vectors.name}", measured == model, 1, 0.0,
             "" if measured == model else f"{vectors.name}: the model says {model} cycles, the counter {measured}"))
         if vectors.name == "workload":
-            outcome.cycles = list(_job_cycles(built, run.done_cycles))
+            outcome.cycles = list(_job_cycles(built, run.done_cycles, run.counters["cycles"]))
         for stall in STALLS:
             for offset in range(stress):
                 results.append(_batch(f"rtl == golden, stall {stall}: {vectors.name}", run_harness, harness, vectors,
@@ -117,8 +117,12 @@ def _batch(name: str, run_harness: Callable[..., Any], harness: Any, vectors: Pa
     return Result(name, run.passed and run.values > 0, run.values, run.seconds, run.message)
 
 
-def _job_cycles(built: Build, done: list[int]) -> Iterator[dict[str, Any]]:
-    """Model and measurement of each job of the workload, counted from the end of the job before."""
+def _job_cycles(built: Build, done: list[int], counted: int) -> Iterator[dict[str, Any]]:
+    """Model and measurement of each job of the workload, counted from the end of the job before.
+
+    ``done`` are the cycles of each job's last result, from any origin; ``counted`` is the engine's counter.
+    """
+    done = [cycle + counted - done[-1] for cycle in done]
     model_before = measured_before = 0
     jobs = family_of(built.design.spec).cycles(built.design.spec)
     for job, measured in zip(jobs, done, strict=True):

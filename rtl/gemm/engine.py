@@ -109,8 +109,9 @@ class GemmEngine(wiring.Component):
             sequencer, path = self._stationary_operand(m, buffers)
         channels = self._channels(m, sequencer, path)
         wiring.connect(m, path.result, wiring.flipped(self.result))
-        accepted, refusal, begun = self._dispatch(m, buffers, sequencer, channels)
-        self._status(m, sequencer, accepted, refusal, begun, [(3, buffers["act"].error), (4, buffers["weight"].error)])
+        accepted, refusal, loading = self._dispatch(m, buffers, sequencer, channels)
+        self._status(m, sequencer, accepted, refusal, loading["act"], [
+            (ERRORS[f"{name}_frame"], buffer.error, loading[name]) for name, buffer in buffers.items()])
         m.d.comb += sequencer.credit_returned.eq(self.result.valid & self.result.ready)
         return m
 
@@ -249,10 +250,11 @@ class GemmEngine(wiring.Component):
         return loader
 
     def _dispatch(self, m: Module, buffers: dict[str, OperandBuffer], sequencer: wiring.Component,
-                  channels: ChannelLoader | None) -> tuple[Value, Value, Value]:
+                  channels: ChannelLoader | None) -> tuple[Value, Value, dict[str, Value]]:
         """Hand the offered job to each part when that part is free; the job is accepted behind the last one.
 
-        Returns whether a job is accepted, the code of one that is refused, and whether loading has begun on one.
+        Returns whether a job is accepted, the code of one that is refused, and which operands of a job not yet
+        accepted have begun to load.
         """
         job = self.job.payload
         accepted, offered, refusal = Signal(), Signal(), Signal(4)
@@ -310,7 +312,7 @@ class GemmEngine(wiring.Component):
                          buffer.outer.eq(getattr(job, outer))]
             if self.zero_points[name]:
                 m.d.comb += buffer.zero_point.eq(getattr(job, f"{name}_zero_point"))
-        return accepted, refusal, act_taken
+        return accepted, refusal, {"act": act_taken, "weight": weight_taken}
 
     def _objection(self, m: Module, accepted: Value, weight_error: Value) -> Value:
         """The error code of the job at the port, 0 if it is legal."""
@@ -336,17 +338,21 @@ class GemmEngine(wiring.Component):
         }[self.dataflow, name]
 
     def _status(self, m: Module, sequencer: wiring.Component, accepted: Value, refusal: Value, begun: Value,
-                frame_errors: list[tuple[int, Value]]) -> None:
+                frame_errors: list[tuple[int, Value, Value]]) -> None:
         outstanding = Signal(range(self.jobs_max + 1))
         was_busy = Signal()
         m.d.comb += [self.done.eq(self.result.valid & self.result.ready & self.result.payload.last),
                      self.busy.eq((outstanding != 0) | begun)]
         m.d.sync += [outstanding.eq(outstanding + accepted - self.done), was_busy.eq(self.busy)]
+        # A frame may be wrong before its job is accepted; accepting it clears only what came from jobs before.
+        early = Signal(4)
         with m.If(accepted):
-            m.d.sync += self.error.eq(0)
-        for code, raised in frame_errors:
+            m.d.sync += [self.error.eq(early), early.eq(0)]
+        for code, raised, of_next_job in frame_errors:
             with m.If(raised):
                 m.d.sync += self.error.eq(code)
+            with m.If(raised & of_next_job & ~accepted):
+                m.d.sync += early.eq(code)
         with m.If(refusal != 0):
             m.d.sync += self.error.eq(refusal)
         # The events count a cycle late: they are off the sequencer's critical path, and over before busy falls.
