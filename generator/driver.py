@@ -172,7 +172,9 @@ class HarnessBackend:
             if not result.passed:
                 raise CheckFailed(f"simulation: {result.message}")
             outputs = self.runtime.results((folder / "dumped.txt").read_text(), jobs)
-        done = [0, *result.done_cycles]
+        # The harness counts from the first acceptance, the engine from the cycle in which it turned busy.
+        before = result.counters["cycles"] - result.done_cycles[-1]
+        done = [0, *(cycle + before for cycle in result.done_cycles)]
         return outputs, [end - start for start, end in pairwise(done)], True
 
 
