@@ -56,10 +56,10 @@ class Multiplier(wiring.Component):
         m.d.sync += a.eq(self.a)
         with m.If(self.b_enable):
             m.d.sync += b.eq(self.b)
-        product: Value = a * b
+        registered_product: Value = a * b
         for stage in range(2, self.latency + 1):
             registered = Signal(self.p.shape(), name=f"product_{stage}", reset_less=True)
-            m.d.sync += registered.eq(product)
-            product = registered
-        m.d.comb += self.p.eq(product)
+            m.d.sync += registered.eq(registered_product)
+            registered_product = registered
+        m.d.comb += self.p.eq(registered_product)
         return m

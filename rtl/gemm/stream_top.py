@@ -1,6 +1,8 @@
 """The engine with plain port names: what `top: stream` puts into Verilog."""
 
-from amaranth.hdl import Elaboratable, Module, Signal
+from typing import Any
+
+from amaranth.hdl import Elaboratable, Module, Signal, Value
 from amaranth.lib.wiring import In
 from tilewright.rtl.gemm.engine import GemmEngine
 
@@ -13,8 +15,8 @@ class GemmStream(Elaboratable):
 
     def __init__(self, engine: GemmEngine) -> None:
         self.engine = engine
-        self._inputs: list[tuple[Signal, object]] = []   # port, the engine's member it drives
-        self._outputs: list[tuple[Signal, object]] = []
+        self._inputs: list[tuple[Signal, Any]] = []   # port, the engine's member it drives
+        self._outputs: list[tuple[Signal, Any]] = []
         for name, member in engine.signature.members.items():
             value = getattr(engine, name)
             if member.is_port:
@@ -27,9 +29,9 @@ class GemmStream(Elaboratable):
             for field in value.payload.shape().members:
                 self._add(forward, f"{name}_{field}", value.payload[field])
 
-    def _add(self, side: list[tuple[Signal, object]], name: str, value: object) -> None:
-        as_value = value.as_value() if hasattr(value, "as_value") else value
-        port = Signal(as_value.shape(), name=name)  # type: ignore[attr-defined]
+    def _add(self, side: list[tuple[Signal, Any]], name: str, value: Any) -> None:
+        as_value = Value.cast(value)
+        port = Signal(as_value.shape(), name=name)
         setattr(self, name, port)
         side.append((port, as_value))
 
@@ -41,7 +43,7 @@ class GemmStream(Elaboratable):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.engine = self.engine
-        m.d.comb += [value.eq(port) for port, value in self._inputs]  # type: ignore[attr-defined]
+        m.d.comb += [value.eq(port) for port, value in self._inputs]
         m.d.comb += [port.eq(value) for port, value in self._outputs]
         return m
 

@@ -247,7 +247,7 @@ class AxiBench:
 
 def axi_test(test: Callable[[AxiBench], Awaitable[None]]) -> Any:
     """A cocotb test that gets a bench fresh from reset; its failure names the command that repeats it."""
-    name = test.__name__  # type: ignore[attr-defined]
+    name = test.__name__
 
     @cocotb.test(name=name)
     @functools.wraps(test)
