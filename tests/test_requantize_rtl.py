@@ -1,6 +1,7 @@
 """Claims about the requantization unit: RTL against golden, bit for bit, through Verilator."""
 
 import gc
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tilewright.sim.golden.requantize import requantize
 
 # Units that are refused, or only asked for their parameters, are never elaborated.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+
+ECP5_MODELS = resources.files("tilewright.boards") / "ecp5_models.v"
 
 # Words of a unit's stimulus row: two for acc, one for every parameter.
 FIELDS = ("acc", "acc_high", "bias", "multiplier", "shift", "zero_point", "low", "high")
@@ -63,41 +66,10 @@ def run_units(folder: Path, units: list[Requantize], cases: list[dict[str, np.nd
         for k, name in enumerate(FIELDS[2:], start=2):
             words[:count, index, k] = case[name]
     verilog = rtlil_to_verilog(to_rtlil(Units(units), name="top"))
-    models = [MULTIPLIER_MODEL] if any(unit.target == "ecp5" for unit in units) else []
+    models = [ECP5_MODELS.read_text(encoding="utf-8")] if any(unit.target == "ecp5" for unit in units) else []
     stimulus = (words.reshape(count + tail, -1) & 0xFFFFFFFF).astype(np.uint32)
     response = run_rows(folder, [verilog, *models], stimulus).astype(np.int32)
     return [response[unit.latency :, index][:count] for index, unit in enumerate(units)]
-
-
-def multiplier_model() -> str:
-    """The ECP5 multiplier block as the unit uses it: signed, own registers, synchronous reset."""
-    ports = [f"{bus}{i}" for bus, width in (("A", 18), ("B", 18), ("C", 18), ("P", 36)) for i in range(width)]
-    controls = ["CLK0", "CE0", "CE1", "RST0", "SIGNEDA", "SIGNEDB", "SOURCEA", "SOURCEB"]
-    names = [
-        f"REG_{register}_{pin}"
-        for register in ("INPUTA", "INPUTB", "PIPELINE", "OUTPUT")
-        for pin in ("CLK", "CE", "RST")
-    ]
-    buses = {
-        bus: ", ".join(f"{bus}{i}" for i in reversed(range(width))) for bus, width in (("A", 18), ("B", 18))
-    }
-    return f"""
-module MULT18X18D ({", ".join([*ports, *controls])});
-  {" ".join(f'parameter {name} = "NONE";' for name in [*names, "RESETMODE", "GSR"])}
-  input {", ".join([*controls, *(port for port in ports if port[0] != "P")])};
-  output {", ".join(port for port in ports if port[0] == "P")};
-  reg signed [17:0] a = 0, b = 0;
-  reg signed [35:0] between = 0, p = 0;
-  wire signed [35:0] product = REG_PIPELINE_CLK == "NONE" ? a * b : between;
-  assign {{{", ".join(f"P{i}" for i in reversed(range(36)))}}} = REG_OUTPUT_CLK == "NONE" ? product : p;
-  always @(posedge CLK0) begin
-    a <= RST0 ? 18'd0 : {{{buses["A"]}}};
-    if (RST0 | CE1) b <= RST0 ? 18'd0 : {{{buses["B"]}}};
-    between <= RST0 ? 36'd0 : a * b;
-    p <= RST0 ? 36'd0 : product;
-  end
-endmodule
-"""
 
 
 def case_for(
@@ -224,6 +196,3 @@ def test_unit_names_the_parameter_it_refuses(parameters: dict[str, Any], text: s
     with pytest.raises(ValueError, match=text):
         Requantize(**{"acc_width": 32, "out_shape": signed(8), **parameters})
     gc.collect()
-
-
-MULTIPLIER_MODEL = multiplier_model()
