@@ -205,21 +205,29 @@ async def jobs_run_back_to_back(dut: Any) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize(pattern=["both", "input", "output", "one_port"])
+@cocotb.parametrize(pattern=["both", "input", "output"])
 async def stalls_lose_and_repeat_nothing(dut: Any, pattern: str) -> None:
     """Random stalls on every port, both sides, jobs back to back."""
-    stall_in, stall_out = {"both": (0.5, 0.5), "input": (0.7, 0.1), "output": (0.1, 0.7)}.get(
-        pattern, (0.0, 0.0))
     engine = Engine(dut, f"stalls_lose_and_repeat_nothing/pattern={pattern}")
-    engine.stall(stall_in, stall_out)
-    cases = CASES if pattern == "both" else engine.random.sample(CASES, min(len(CASES), 6))
-    ports = engine.sources if pattern == "one_port" else [None]
-    for slow in ports:
-        await engine.reset()
+    engine.stall(*{"both": (0.5, 0.5), "input": (0.7, 0.1), "output": (0.1, 0.7)}[pattern])
+    await engine.reset()
+    engine.send(Case.joined(CASES if pattern == "both" else engine.random.sample(CASES, min(len(CASES), 6))))
+    await engine.finish()
+
+
+@cocotb.test()
+async def one_slow_port_only_costs_time(dut: Any) -> None:
+    """Each port in turn crawls while the others run: the parts of a job drift as far apart as they can."""
+    engine = Engine(dut, "one_slow_port_only_costs_time")
+    alone = sorted((job for case in CASES for job in fresh(case)),
+                   key=lambda case: len(case.act) + len(case.weight) + len(case.result))
+    names = [port.name for port in (*engine.sources, engine.result)]
+    for slow in names:
         for source in engine.sources:
-            if slow is not None:
-                source.stall = 0.9 if source is slow else 0.0
-        engine.send(Case.joined(cases if slow is None else cases[:2]))
+            source.stall = 0.8 if source.name == slow else 0.0
+        engine.result.stall = 0.8 if slow == engine.result.name else 0.0
+        await engine.reset()
+        engine.send(Case.joined(alone[:8]))
         await engine.finish()
 
 
