@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc)
 DESIGN ?= examples/gemm_int8_8x8.yaml
 BOARD ?= ulx3s-85f
+DEMO ?=
 
 .PHONY: demo test check bench clean
 
 demo: $(VENV)/ready
-	$(BIN)/tilewright demo $(DESIGN) --board $(BOARD)
+	$(BIN)/tilewright demo $(DESIGN) --board $(BOARD) $(DEMO)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
@@ -18,7 +19,7 @@ test: $(VENV)/ready
 # Folders are mapped to tilewright.*: only an installed copy looks to static tools as it does to Python.
 check: $(VENV)/ready
 	$(BIN)/ruff check .
-	rm -rf build/types && mkdir -p build/types
+	rm -rf build/types build/lib && mkdir -p build/types
 	$(BIN)/python -m pip install --quiet --no-deps --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p tilewright
 	PYTHONPATH=build/types $(BIN)/lint-imports
