@@ -115,19 +115,25 @@ def stimulus(rows: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 1 << 32, (rows, WORDS), dtype=np.uint32)
 
 
-def rtl_and_netlist(reference: Stage, synthesis: Synthesis, *, device: str, folder: Path, rows: int,
-                    seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Responses of the plain RTL of ``reference`` and of the netlist to the same rows, one in 64 a reset."""
+def rtl_and_netlists(reference: Stage, synthesis: Synthesis, *, device: str, folder: Path, rows: int,
+                     seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Responses of the plain RTL of ``reference``, of the netlist with a module for every cell and of the compact
+    netlist, to the same rows, one in 64 of them a reset."""
     given = stimulus(rows, seed)
-    netlist, cells = netlist_verilog(synthesis, device=load_device(device), cache=folder / "cache")
+    name = synthesis.top
+    part, cache = load_device(device), folder / "cache"
+    netlist, cells = netlist_verilog(synthesis, device=part, cache=cache, compact=False)
+    compact, _ = netlist_verilog(synthesis, device=part, cache=cache)
     top = f"""
-module top(input clk, input rst, input [127:0] stimulus, output [255:0] response);
+module top(input clk, input rst, input [127:0] stimulus, output [383:0] response);
   wire reset = &stimulus[126:121];
   rtl left(.clk(clk), .rst(reset), .stimulus(stimulus), .response(response[127:0]));
-  {synthesis.top} right(.clk(clk), .rst(reset), .stimulus(stimulus), .response(response[255:128]));
+  {name} middle(.clk(clk), .rst(reset), .stimulus(stimulus), .response(response[255:128]));
+  compact right(.clk(clk), .rst(reset), .stimulus(stimulus), .response(response[383:256]));
 endmodule
 """
     sources = [top, rtlil_to_verilog(to_rtlil(reference, name="rtl")), netlist.read_text(encoding="utf-8"),
+               compact.read_text(encoding="utf-8").replace(f"module {name}(", "module compact("),
                cells.read_text(encoding="utf-8")]
     response = run_rows(folder, sources, given)
-    return response[:, :WORDS], response[:, WORDS:]
+    return response[:, :WORDS], response[:, WORDS:2 * WORDS], response[:, 2 * WORDS:]

@@ -8,40 +8,51 @@ from tilewright.devices import Device
 from tilewright.errors import ToolError
 from tilewright.sim.build_cache import cached, content_key
 from tilewright.synth.architecture import Architecture, architecture_of
+from tilewright.synth.compact import compact_verilog
+from tilewright.synth.netlist import Netlist
 from tilewright.synth.synthesize import NETLIST, Synthesis
 from tilewright.synth.yosys import cell_models, run_yosys, yosys_version
 
-_FORMAT = "1"
+_FORMAT = "2"
 _INCLUDE = re.compile(r'(?m)^\s*`include "([^"]+)"\s*$')
 _MODULE = re.compile(r"(?ms)^module\s+(\\\S+\s|\w+).*?^endmodule\b[^\n]*\n")
 _SPECIFY = re.compile(r"(?ms)^\s*specify\b.*?^\s*endspecify\b[^\n]*\n")
 _ATTRIBUTE = re.compile(r"\(\*(?!\)).*?\*\)[ \t]*\n?", re.DOTALL)  # and not the (*) of an always
 
 
-def netlist_verilog(synthesis: Synthesis, *, device: Device, cache: Path) -> tuple[Path, Path]:
+def netlist_verilog(synthesis: Synthesis, *, device: Device, cache: Path, compact: bool = True) -> tuple[Path, Path]:
     """Two Verilog files: module ``synthesis.top`` with the ports of the design, and the cells it is made of.
 
-    The same netlist that is placed and routed. Cell models are Yosys' own, and those of
-    ``tilewright.boards`` for cells that Yosys only declares. ToolError when a cell has no model.
+    The same netlist that is placed and routed. ``compact`` writes LUTs and registers out, which compiles much
+    faster; otherwise every cell is an instance of its model. Models are Yosys' own, and those of ``tilewright.boards``
+    for cells that Yosys only declares. ToolError when a cell has no model.
     """
     architecture = architecture_of(device)
     models = {name: _model_text(name) for name in architecture.models}
     models |= {name: _own_text(name) for name in architecture.own_models}
-    key = content_key([_FORMAT, yosys_version(), synthesis.key, *models.values()])
+    key = content_key([_FORMAT, yosys_version(), synthesis.key, str(compact), *models.values()])
 
     def build(folder: Path) -> None:
-        (folder / NETLIST).write_bytes(synthesis.netlist.read_bytes())
-        run_yosys([architecture.library, f"read_json {NETLIST}", f"hierarchy -top {synthesis.top}",
-                   f"select {synthesis.top}", "opt_clean -purge",
-                   "write_verilog -noattr -selected netlist.v"], folder=folder)
-        text = (folder / "netlist.v").read_text(encoding="utf-8").split("\n", 1)[1].lstrip("\n")
+        if compact:
+            netlist = Netlist.load(synthesis.netlist, top=synthesis.top, architecture=architecture)
+            text = compact_verilog(netlist)
+        else:
+            text = _instances(synthesis, architecture, folder)
         (folder / "netlist.v").write_text(text, encoding="utf-8")
         (folder / "cells.v").write_text(_used_models(text, models, architecture), encoding="utf-8")
-        for name in (NETLIST, "run.ys", "yosys.log"):
-            (folder / name).unlink()
 
     folder = cached(cache, f"simulation-{key}", build)
     return folder / "netlist.v", folder / "cells.v"
+
+
+def _instances(synthesis: Synthesis, architecture: Architecture, folder: Path) -> str:
+    (folder / NETLIST).write_bytes(synthesis.netlist.read_bytes())
+    run_yosys([architecture.library, f"read_json {NETLIST}", f"hierarchy -top {synthesis.top}",
+               f"select {synthesis.top}", "opt_clean -purge", "write_verilog -noattr -selected netlist.v"],
+              folder=folder)
+    for name in (NETLIST, "run.ys", "yosys.log"):
+        (folder / name).unlink()
+    return (folder / "netlist.v").read_text(encoding="utf-8").split("\n", 1)[1].lstrip("\n")
 
 
 def _model_text(name: str) -> str:
