@@ -56,7 +56,7 @@ class Family(ABC):
 
     @abstractmethod
     def board_rtlil(self, spec: Any, design_hash: str, *, clock_hz: int, target: str = "generic") -> str:
-        """RTLIL of a board's top, module ``spec.design``: ports clk, rst, uart_rx, uart_tx and led."""
+        """RTLIL of a board's top, module ``spec.design``: ports clk, uart_rx, uart_tx and led."""
 
     @abstractmethod
     def blocks(self, spec: Any) -> Mapping[str, str]:

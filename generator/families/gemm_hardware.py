@@ -13,8 +13,7 @@ from tilewright.rtl.gemm.stream_top import GemmStream
 from tilewright.rtl.gemm.uart_top import GemmUart
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.requantize import requantize_latency
-
-BAUD_RATE = 1_000_000  # of a board's UART
+from tilewright.serial_transport import BAUD_RATE
 
 
 def shape(number: IntFormat) -> Shape:
