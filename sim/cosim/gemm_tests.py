@@ -221,7 +221,7 @@ async def one_slow_port_only_costs_time(dut: Any) -> None:
     engine = Engine(dut, "one_slow_port_only_costs_time")
     alone = sorted((job for case in CASES for job in fresh(case)),
                    key=lambda case: len(case.act) + len(case.weight) + len(case.result))
-    names = [port.name for port in (*engine.sources, engine.result)]
+    names = [*(source.name for source in engine.sources), engine.result.name]
     for slow in names:
         for source in engine.sources:
             source.stall = 0.8 if source.name == slow else 0.0
