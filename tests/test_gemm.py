@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gemm_designs import ROOT, TEST_BUILD, design, run_random, small
+from gemm_designs import CACHE, ROOT, TEST_BUILD, design, ecp5_models, random_case, run_random, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tilewright.build import build
 from tilewright.design import load_design
+from tilewright.emit import rtlil_to_verilog
 from tilewright.families import family_of
 from tilewright.families.gemm_cycles import ideal_cycles, walk
 from tilewright.families.gemm_fields import Job
@@ -16,6 +17,7 @@ from tilewright.families.gemm_hardware import cycle_engine, stream_rtlil
 from tilewright.families.gemm_stimulus import Stimulus
 from tilewright.families.gemm_vectors import pack_act, pack_weight, result_index, unpack_result
 from tilewright.sim.golden.gemm import accumulate, gemm, gemm_reference
+from tilewright.sim.runner import build_harness, run_harness
 
 DATAFLOWS = ("output_stationary", "weight_stationary", "input_stationary")
 LIMIT = {"exact": {}, "wrap": {"acc_width": 9}, "saturate": {"acc_width": 9}}
@@ -102,6 +104,24 @@ def test_rtl_equals_golden_and_cycle_model_equals_counter(name: str, tmp_path: P
             if not stall:
                 assert result.counters["cycles"] == int((tmp_path / str(seed) / "cycles.txt").read_text())
                 assert result.counters["output_stall"] == 0
+
+
+@pytest.mark.parametrize("name", ["os_defaults", "ws_defaults"])
+def test_ecp5_form_equals_golden_and_the_plain_form_cycle_for_cycle(name: str, tmp_path: Path) -> None:
+    built = design(f"ecp5_{name}", **CONFIGURATIONS[name])
+    folder = build(built, TEST_BUILD).folder
+    verilog, models = tmp_path / "ecp5.v", tmp_path / "models.v"
+    verilog.write_text(rtlil_to_verilog(stream_rtlil(built.spec, target="ecp5")))
+    assert "MULT18X18D" in verilog.read_text()
+    models.write_text(ecp5_models())
+    plain = build_harness(folder, cache=CACHE)
+    ecp5 = build_harness(folder, sources=[verilog, models], top=built.name, cache=CACHE)
+    for seed in (1, 2, 3):
+        random_case(built, tmp_path / str(seed), seed=seed)
+        for stall in (0.0, 0.5):
+            runs = [run_harness(harness, tmp_path / str(seed), stall=stall, seed=seed) for harness in (plain, ecp5)]
+            assert all(run.passed and run.values > 0 for run in runs), [run.message for run in runs]
+            assert runs[0].done_cycles == runs[1].done_cycles
 
 
 # ---- cycle model ---------------------------------------------------------------------------------
