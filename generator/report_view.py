@@ -111,7 +111,7 @@ def _blocks(synth: Json) -> Json | None:
 
 
 def _critical_path(hops: Sequence[Json]) -> Json | None:
-    """Neighbouring hops in one block are one step; routing and logic apart."""
+    """Neighbouring hops in one block are one step: the wires that lead there and within, then the logic."""
     steps: list[Json] = []
     for hop in hops:
         delay = hop.get("delay_ns") or 0.0
@@ -126,8 +126,8 @@ def _critical_path(hops: Sequence[Json]) -> Json | None:
     for step in steps[:MOST_HOPS]:
         bar = report_svg.stacked_bar(
             [
-                ("logic", step["logic"] / total, f"logic {step['logic']:.2f} ns"),
                 ("routing", step["routing"] / total, f"routing {step['routing']:.2f} ns"),
+                ("logic", step["logic"] / total, f"logic {step['logic']:.2f} ns"),
             ],
             start=start,
             height=14,

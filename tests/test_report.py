@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tilewright import report_jobs, report_svg, report_view, report_words
+from tilewright.cli import main
 from tilewright.design import parse_design
 from tilewright.errors import UserError
 from tilewright.families.gemm_portrait import MOST_DRAWN, portrait
@@ -519,3 +520,42 @@ def test_axes_carry_round_numbers(limit, ticks):
 def test_svg_attributes_are_escaped():
     drawn = str(report_svg.element("text", HOSTILE, class_='a"b', x=1.5))
     assert drawn.startswith('<text class="a&#34;b" x="1.5">&lt;script&gt;')
+
+
+# -- the command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with my.yaml and its build."""
+    monkeypatch.chdir(tmp_path)
+    build_folder(tmp_path / "build" / "x", {"verify": VERIFY}, name="x")
+    text = DESIGN.format(name="x", rows=8, cols=8, dataflow="output_stationary")
+    (tmp_path / "my.yaml").write_text(text)
+    return tmp_path
+
+
+def test_the_command_writes_both_files_and_names_what_was_not_run(project, capsys):
+    assert main(["report", "my.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert str(Path("build/x/report/report.html")) in out and "synth, run, digits: not run yet" in out
+    text = Page((project / "build/x/report/report.html").read_text()).text
+    assert "Run tilewright synth my.yaml --board" in text
+
+
+def test_the_command_prints_one_object(project, capsys):
+    assert main(["report", "my.yaml", "--json"]) == 0
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["sections"] == {"verify": True, "synth": False, "run": False, "digits": False}
+    assert Path(payload["report"]).is_file() and Path(payload["json"]).is_file()
+
+
+def test_a_design_that_was_not_built_is_refused(project, capsys):
+    assert main(["report", "my.yaml", "--build-dir", "elsewhere"]) == 2
+    assert capsys.readouterr().err == "elsewhere/x: not built yet; run 'tilewright build my.yaml' first\n"
+
+
+def test_a_build_of_another_version_of_the_design_is_refused(project, capsys):
+    assert main(["report", "my.yaml", "--set", "array.rows=5"]) == 2
+    expected = "build/x: built from another version of my.yaml; run 'tilewright build my.yaml' again\n"
+    assert capsys.readouterr().err == expected

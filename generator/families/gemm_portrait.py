@@ -8,6 +8,7 @@ from tilewright.families.gemm import GemmSpec
 from tilewright.portrait import Portrait, Work
 from tilewright.report_svg import element
 
+MOST_PITCH = 72.0  # from PE to PE in the drawing
 MOST_DRAWN = 16  # PEs drawn one by one; a larger array is drawn as a texture
 
 # Where operands enter and what each PE keeps: (left, top, kept), as the CSS classes of A, B and C.
@@ -108,10 +109,10 @@ def work(spec: GemmSpec, job: Mapping[str, Any]) -> Work:
 
 
 def figure(spec: GemmSpec) -> Markup:
-    """The array as a grid with its streams, in a box of 480 x 480."""
+    """The array as a grid with its streams, in a box 400 wide."""
     left, top, kept = _STREAMS[spec.dataflow]
     origin, extent = 92.0, 320.0
-    pitch = extent / max(spec.rows, spec.cols)
+    pitch = min(extent / max(spec.rows, spec.cols), MOST_PITCH)
     wide, high = pitch * spec.cols, pitch * spec.rows
     x0, y0 = origin + (extent - wide) / 2, 76.0
     parts = [_grid(spec, x0, y0, pitch, kept)]
@@ -165,14 +166,12 @@ def figure(spec: GemmSpec) -> Markup:
             text_anchor="middle",
         ),
     ]
-    left_edge = min(x0 - 60, x0 + wide / 2 - 80)
-    right_edge = max(x0 + wide + 16, x0 + wide / 2 + 80)
     return element(
         "svg",
         *parts,
         class_="array",
         role="img",
-        viewBox=f"{left_edge:.0f} 18 {right_edge - left_edge:.0f} {below + 10:.0f}",
+        viewBox=f"{origin + extent / 2 - 222:.0f} 18 400 {below + 10:.0f}",
         aria_label=f"{spec.rows} by {spec.cols} processing elements, {spec.dataflow.replace('_', '-')}",
     )
 
