@@ -59,7 +59,7 @@ MUTATIONS = (
     Mutation("a stalled result changes under its reader", "tilewright.rtl.gemm.result_path",
              "free.eq(~self.o.valid | self.o.ready)", "free.eq(1)"),
     Mutation("channel parameters of the next job overwrite those in use", "tilewright.rtl.gemm.channels",
-             "self.write_address.eq(Mux(bank, 0, self.groups))", "self.write_address.eq(0)"),
+             " address.eq(Mux(bank, 0, self.groups))", " address.eq(0)"),
     Mutation("kept weights are read from the other bank", "tilewright.rtl.gemm.engine",
              'buffers["weight"].switch.eq(weight_reader_take & new_weights)',
              'buffers["weight"].switch.eq(weight_reader_take)'),

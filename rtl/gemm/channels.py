@@ -33,7 +33,8 @@ class ChannelLoader(wiring.Component):
     ``take`` starts ``count`` channels, in the bank not filled last. Channel i goes to lane
     i mod ``lanes``, address i // ``lanes`` of the bank. ``available`` is high while there is a complete group of
     ``lanes`` channels (or the rest of them) that was not ``used`` yet. ``idle`` waits until the results
-    that use the other bank have left: ``opened`` and ``closed`` bracket a job's use of a bank.
+    that use the other bank have left: ``opened`` and ``closed`` bracket a job's use of a bank. A parameter is
+    written one cycle behind its beat, which is still long before a row needs it.
     """
 
     def __init__(self, *, lanes: int, channels_max: int, groups: int, jobs_max: int,
@@ -55,18 +56,19 @@ class ChannelLoader(wiring.Component):
         left, final = Signal.like(self.count), Signal()
         lane_select = Signal(self.lanes, init=1)
         complete = Signal()
+        address = Signal.like(self.write_address)
+        m.d.sync += [*self._prescaled(), self.write_address.eq(address),
+                     self.write.eq(Mux(loading & self.beats.valid, lane_select, 0))]
         m.d.comb += [
             self.beats.ready.eq(loading),
-            *self._prescaled(),
-            self.write.eq(Mux(loading & self.beats.valid, lane_select, 0)),
             complete.eq(loading & self.beats.valid & (lane_select[-1] | final))]
         with m.If(self.take):
             m.d.sync += [loading.eq(1), bank.eq(~bank), left.eq(self.count), final.eq(self.count == 1), lane_select.eq(1),
-                         self.write_address.eq(Mux(bank, 0, self.groups))]
+                         address.eq(Mux(bank, 0, self.groups))]
         with m.Elif(loading & self.beats.valid):
             m.d.sync += [left.eq(left - 1), final.eq(left == 2), loading.eq(~final),
                          lane_select.eq(lane_select.rotate_left(1)),
-                         self.write_address.eq(self.write_address + lane_select[-1])]
+                         address.eq(address + lane_select[-1])]
         self._count_groups(m, complete)
         self._count_jobs(m, ~loading | (self.beats.valid & final), bank)
         return m

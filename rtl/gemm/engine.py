@@ -35,8 +35,9 @@ class GemmEngine(wiring.Component):
     =================  ==============================  =============================  ===========================
 
     ``channel`` has one beat per column n. With ``reuse_weights`` a job sends neither weights nor channels: it
-    uses those of the job before, whose n and k it must repeat. ``busy`` is high from the cycle in which the first beat
-    of a job may enter to that in which the last result beat leaves, with which ``done`` is high. ``error`` keeps the
+    uses those of the job before, whose n and k it must repeat. ``done`` is high while a job's last result beat leaves.
+    ``busy`` is high for as many cycles as there are from the one in which a job's first beat may enter to that one,
+    and begins and ends one cycle later. ``error`` keeps the
     last code of ``ERRORS`` until a legal job is accepted: an illegal job is dropped, a wrong ``last`` leaves
     the job's results undefined, and the engine stays usable. The counters run while ``busy`` is high and
     start anew when it rises. They count busy cycles, steps, and steps put off for want of operands and
@@ -341,9 +342,9 @@ class GemmEngine(wiring.Component):
                 frame_errors: list[tuple[int, Value, Value]]) -> None:
         outstanding = Signal(range(self.jobs_max + 1))
         was_busy = Signal()
-        m.d.comb += [self.done.eq(self.result.valid & self.result.ready & self.result.payload.last),
-                     self.busy.eq((outstanding != 0) | begun)]
-        m.d.sync += [outstanding.eq(outstanding + accepted - self.done), was_busy.eq(self.busy)]
+        m.d.comb += self.done.eq(self.result.valid & self.result.ready & self.result.payload.last)
+        m.d.sync += [outstanding.eq(outstanding + accepted - self.done), self.busy.eq((outstanding != 0) | begun),
+                     was_busy.eq(self.busy)]
         # A frame may be wrong before its job is accepted; accepting it clears only what came from jobs before.
         early = Signal(4)
         with m.If(accepted):
