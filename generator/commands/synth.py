@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
                 design, target, seeds=range(seed, seed + seeds), cache=build_dir / ".cache" / "synth",
                 results=results, time_limit=time_limit, jobs=jobs or None, say=watcher.say,
                 watch=watcher.watch)
-        payload = outcome.payload() | {"workload": _workload(design, outcome.median_mhz)}
+        payload = outcome.payload() | {"hash": design.content_hash, "workload": _workload(design, outcome.median_mhz)}
         write_file(results / "synth.json", json.dumps(payload, indent=1) + "\n")
         emit(payload, as_json, lambda: _render(outcome, payload))
         if not outcome.passed:
