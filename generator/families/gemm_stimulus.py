@@ -63,7 +63,8 @@ class Stimulus:
         shift = np.clip(np.round(np.log2(spread)) + self.rng.integers(-1, 3, n), 0, SHIFT_MAX).astype(np.int64)
         multiplier = self.rng.integers(1 << bits - 1, 1 << bits, n, dtype=np.int64)
         zero_point = self.uniform(spec.out, (n,)) // 4
-        bias = self.rng.integers(-1 << min(spec.acc_width - 2, 24), 1 << min(spec.acc_width - 2, 24), n, dtype=np.int64)
+        deviation = int(np.sqrt(k)) << max(spec.act.width + spec.weight.width - 4, 0)  # about that of a sum
+        bias = self.rng.integers(-deviation, deviation + 1, n, dtype=np.int64)
         if extreme:
             shift = self.rng.choice(np.array([0, 1, 2, 31, 62, 63, *shift[:4]]), n)
             multiplier = self.rng.choice(np.array([0, 1, (1 << bits) - 1, 1 << bits - 1, *multiplier[:4]]), n)

@@ -53,17 +53,21 @@ class ResultFifo(wiring.Component):
         m = Module()
         m.submodules.memory = memory = Memory(shape=self.layout, depth=self.depth, init=[], attrs={"no_rw_check": 1})
         write, read = memory.write_port(), memory.read_port()
-        level = Signal(range(self.depth + 1))
+        level, some = Signal(range(self.depth + 1)), Signal()  # some: level is not 0
         fetched, fetch, store, free, bypass = Signal(), Signal(), Signal(), Signal(), Signal()
 
         def step(address: Signal) -> Value:
             return Mux(address == self.depth - 1, 0, address + 1)
 
         m.d.comb += [
-            free.eq(~self.o.valid | self.o.ready), fetch.eq((level != 0) & (~fetched | free)),
-            bypass.eq((level == 0) & ~fetched & free), store.eq(self.valid & ~bypass),
+            free.eq(~self.o.valid | self.o.ready), fetch.eq(some & (~fetched | free)),
+            bypass.eq(~some & ~fetched & free), store.eq(self.valid & ~bypass),
             write.en.eq(store), write.data.eq(self.payload), read.en.eq(fetch)]
         m.d.sync += level.eq(level + store - fetch)
+        with m.If(store):
+            m.d.sync += some.eq(1)
+        with m.Elif(fetch):
+            m.d.sync += some.eq(level != 1)
         with m.If(store):
             m.d.sync += write.addr.eq(step(write.addr))
         with m.If(fetch):
