@@ -73,12 +73,12 @@ class _Writer:
                 vector.append(register)
         for number, (control, registers) in enumerate(vectors.items()):
             self._vector(f"r{number}", control, registers)
-        for number, cell in enumerate(others):
-            write = _LOGIC.get(cell["type"])
+        for number, other in enumerate(others):
+            write = _LOGIC.get(other["type"])
             if write:
-                write(self, cell)
+                write(self, other)
             else:
-                self._instance(f"u{number}", cell)
+                self._instance(f"u{number}", other)
         for name, port in ports.items():
             if port["direction"] == "output":
                 self._lines.append(f"  assign {name} = {self.bus(port['bits'])};")
