@@ -12,6 +12,7 @@ The syntax is parsed to events by PyYAML; everything from there on is done here,
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,7 @@ class _PurePythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Pa
 
 _Parser: Any = getattr(yaml, "CLoader", _PurePythonParser)
 
+_TOO_DEEP = "exceeded maximum nesting depth"
 _TAB = "a tab; indent with spaces"
 _STRAY_COLON = "a ':' where no key can stand; check the indentation, or quote the text"
 _PLAINER = {
@@ -187,14 +189,17 @@ _PLAINER = {
 
 def _events(text: str) -> Iterator[Any]:
     """PyYAML's events for ``text``; any failure of its parser is a ``_Stop``."""
-    position = START
+    position, told = START, 0
     try:
         parser = _Parser(text)
         while parser.check_event():
             event = parser.get_event()
-            position = _position(event.start_mark)
+            position, told = _position(event.start_mark), told + 1
             yield event
     except yaml.MarkedYAMLError as error:
+        if _TOO_DEEP in str(error.problem) and error.problem_mark:
+            # libyaml from 0.2.6 on refuses such text before it tells the first event of it; up to there it reads.
+            yield from islice(_events(text[:error.problem_mark.index]), told, None)
         raise _syntax_error(text, error) from None
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         # PyYAML lets errors of chr() and int() through; the last event is the nearest known place.
