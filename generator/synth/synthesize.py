@@ -16,7 +16,7 @@ from tilewright.synth.output_registers import pack_output_registers
 from tilewright.synth.soft_multipliers import soften_multipliers
 from tilewright.synth.yosys import run_yosys, yosys_version
 
-FORMAT = "2"  # of what is kept; a change of the flow that the scripts do not show counts it up
+FORMAT = "3"  # of what is kept; a change of the flow that the scripts do not show counts it up
 NETLIST = "netlist.json"
 TRIES = 3    # at keeping within the device's multipliers
 _SUMMARY = "summary.json"
@@ -26,6 +26,9 @@ _CELL = re.compile(r"^  cell \\(\S+) ", re.MULTILINE)
 
 _FAULT = re.compile(
     r"Warning: (found logic loop|Wire .* is used but has no driver|multiple conflicting drivers)")
+
+# A signal marked `keep` keeps its register: Yosys looks for the mark at the cell when it merges equal registers.
+_KEEP_REGISTERS = "setattr -set keep 1 a:keep %ci1 t:$*dff* %i"
 
 BlockOf = Callable[[str], str]
 
@@ -91,7 +94,7 @@ def _map(rtlil: str, top: str, device: Device, script: list[str], folder: Path, 
     for name, text in architecture.script_files().items():
         (folder / name).write_text(text, encoding="utf-8")
     run_yosys(["read_rtlil design.il", f"hierarchy -top {top}", "proc", "flatten -noscopeinfo",
-               "write_rtlil flat.il"], folder=folder, log_path=log_path, timeout=seconds)
+               _KEEP_REGISTERS, "write_rtlil flat.il"], folder=folder, log_path=log_path, timeout=seconds)
     flat = folder / "flat.il"
     text = relax_collisions(label_cells(flat.read_text(encoding="utf-8")))
     budget = device.resources.dsp
