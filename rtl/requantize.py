@@ -34,8 +34,9 @@ class Requantize(wiring.Component):
     - ``ort``: as ONNX Runtime's float32 kernels: ``acc + bias`` to 24 significant bits, the product to 24
       significant bits, then to an integer, each to nearest even.
 
-    ``latency`` is 6 cycles with ``split`` off and 7 with it on; ``ort`` adds 4; ``multiplier_bits`` below
-    11 take 1 off. :func:`requantize_latency` is the exact count.
+    ``latency`` is 7 cycles with ``split`` off and 8 with it on; ``ort`` adds 4; ``multiplier_bits`` below
+    11 take 1 off. :func:`requantize_latency` is the exact count. No register is reset: what is on its way when
+    a reset comes runs out.
 
     Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", CVPR 2018, section 2.2.
@@ -131,30 +132,27 @@ class Requantize(wiring.Component):
             shift_round.product.eq(multiply.p),
             shift_round.coarse.eq(delayed(m, coarse, before_shift - 1, "coarse")),
         ]
-        m.d.sync += self.result.eq(self._clamp(m, shift_round, before_shift + shift_round.latency))
+        clamped = self._clamp(m, shift_round, before_shift + shift_round.latency)
+        m.d.comb += self.result.eq(delayed(m, clamped, 1, "result"))
         return m
 
     def _sum(self, m: Module) -> Value:
-        """``acc + bias``; with mode ort, as float32 holds it."""
+        """``acc + bias``; with mode ort, as float32 holds it. The multipliers may lie far away: a register ends it."""
         width = _sum_width(self.acc_width)
         total = Signal(signed(width))
         if self.split:
             low_width = (self.acc_width + 1) // 2
-            low = Signal(low_width + 1)
-            bias_high = Signal(signed(BIAS_WIDTH - low_width))
-            m.d.sync += [
-                low.eq(self.acc[:low_width] + self.bias[:low_width]),
-                bias_high.eq(self.bias[low_width:]),
-            ]
+            low = delayed(m, (self.acc[:low_width] + self.bias[:low_width])[:low_width + 1], 1, "low")
+            bias_high = delayed(m, self.bias[low_width:], 1, "bias_high").as_signed()
             high = self.acc[low_width:].as_signed() + bias_high + low[-1]
             m.d.comb += total.eq(Cat(low[:-1], high[:width - low_width]))
         else:
             m.d.comb += total.eq(self.acc + self.bias)
         if self.mode != "ort":
-            return total
+            return delayed(m, total, 1, "total")
         m.submodules.round_sum = round_sum = RoundSignificand(width=width)
-        m.d.sync += round_sum.i.eq(total)
-        return round_sum.rounded
+        m.d.comb += round_sum.i.eq(delayed(m, total, 1, "total"))
+        return delayed(m, round_sum.rounded, 1, "rounded")
 
     def _clamp(self, m: Module, scaled: ShiftRound, cycles: int) -> Value:
         """Quotient, rounding and zero point in one carry chain; run-time bounds in chains beside it."""
@@ -215,4 +213,4 @@ def _sum_width(acc_width: int) -> int:
 
 def _sum_latency(mode: str, split: bool) -> int:
     """From ``acc`` to the input of the multiplication."""
-    return int(split) + (1 + RoundSignificand.LATENCY if mode == "ort" else 0)
+    return int(split) + 1 + (1 + RoundSignificand.LATENCY if mode == "ort" else 0)

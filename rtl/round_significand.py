@@ -39,9 +39,9 @@ class RoundSignificand(wiring.Component):
         # one bit fewer, and is exact either way.
         above = Signal(excess)
         m.d.comb += above.eq(self.i[SIGNIFICANT_BITS:-1] ^ self.i[-1].replicate(excess))
-        discarded = Signal(excess)  # k ones
-        unit = Signal()  # bit k, where k > 0
-        value = Signal(signed(self.width))
+        discarded = Signal(excess, reset_less=True)  # k ones
+        unit = Signal(reset_less=True)  # bit k, where k > 0
+        value = Signal(signed(self.width), reset_less=True)
         mask = [above[k:].any() for k in range(excess)]
         highest = Cat([mask[k] & ~mask[k + 1] for k in range(excess - 1)], mask[-1])
         m.d.sync += [

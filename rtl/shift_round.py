@@ -55,20 +55,20 @@ class ShiftRound(wiring.Component):
     -------
     product : In(signed(product_width))    coarse : In(3), one cycle before its product
     quotient : Out(signed(quotient_width))    half, negative : Out(1)
-    overflow : Out(4)    rest : Out(4), or Out(0) unless ``rne``
+    overflow : Out(8)    rest : Out(4), or Out(0) unless ``rne``
     """
 
     def __init__(self, *, product_width: int, quotient_width: int, mode: str) -> None:
         self.product_width = product_width
         self.quotient_width = quotient_width
         self.mode = mode
-        self._coarse = Signal(COARSE_BITS)
-        self._reached = Signal(STEPS)  # bit k: coarse >= k
+        self._coarse = Signal(COARSE_BITS, reset_less=True)
+        self._reached = Signal(STEPS, reset_less=True)  # bit k: coarse >= k
         super().__init__({
             "product": In(signed(product_width)), "coarse": In(COARSE_BITS),
             "quotient": Out(signed(quotient_width)),
             "half": Out(1), "rest": Out(STEPS // 2 if mode == "rne" else 0),
-            "overflow": Out(STEPS // 2), "negative": Out(1),
+            "overflow": Out(STEPS), "negative": Out(1),
         })
 
     @property
@@ -88,8 +88,9 @@ class ShiftRound(wiring.Component):
             stage = Signal(signed(below + self.product_width), name=f"shifted_{STEP << bit}")
             m.d.comb += stage.eq(Mux(self._coarse[bit], aligned >> (STEP << bit), aligned))
             aligned = stage
-        quotient = Signal(signed(self.quotient_width))
-        half, overflow, negative = Signal(), Signal.like(self.overflow), Signal()
+        quotient = Signal(signed(self.quotient_width), reset_less=True)
+        half, negative = Signal(reset_less=True), Signal(reset_less=True)
+        overflow = Signal(len(self.overflow), reset_less=True)
         m.d.sync += [
             quotient.eq(aligned[below + PRESCALE:]),
             half.eq(aligned[below + PRESCALE - 1]),
@@ -101,7 +102,7 @@ class ShiftRound(wiring.Component):
         else:
             m.d.comb += self.half.eq(half)
         if self.mode == "rne":
-            m.d.sync += self.rest.eq(self._set_below(PRESCALE - 1))
+            m.d.comb += self.rest.eq(delayed(m, self._set_below(PRESCALE - 1), 1, "rest"))
         for port, value in ((self.quotient, quotient), (self.overflow, overflow), (self.negative, negative)):
             m.d.comb += port.eq(delayed(m, value, self.latency - 1, port.name))
         return m
@@ -122,7 +123,7 @@ class ShiftRound(wiring.Component):
         return Cat(low | high for low, high in zip(groups[::2], groups[1::2], strict=True))
 
     def _overflows(self) -> Value:
-        """Four bits, any of them set where a product bit above the quotient differs from its sign."""
+        """Bits, any of them set where a product bit above the quotient differs from its sign."""
         sign = self.product[-1]
         groups = []
         start = PRESCALE + self.quotient_width - 1
@@ -131,15 +132,15 @@ class ShiftRound(wiring.Component):
             bits = [self.product[k] for k in range(low, min(low + STEP, self.product_width - 1))]
             discarded = self._reached[step + 1] if step + 1 < STEPS else Const(0, 1)
             groups.append((Cat(bits) != sign.replicate(len(bits))) & ~discarded)
-        return Cat(low | high for low, high in zip(groups[::2], groups[1::2], strict=True))
+        return Cat(groups)
 
     def _up_after_float(self, m: Module, quotient: Value, half: Value, fraction: Value) -> Value:
         """Whether to round up had the product been rounded to 24 significant bits; two cycles later.
 
         ``fraction`` holds the 24 bits below ``half``, the highest first.
         """
-        following = Signal(FLOAT_BITS)
-        rest = Signal(STEPS // 2)
+        following = Signal(FLOAT_BITS, reset_less=True)
+        rest = Signal(STEPS // 2, reset_less=True)
         m.d.sync += [
             following.eq(fraction),
             rest.eq(self._set_below(PRESCALE - 1 - FLOAT_BITS)),
@@ -156,13 +157,14 @@ class ShiftRound(wiring.Component):
         # half a unit above, the window's last bit is a lone 1.
         unlike = Signal(FLOAT_BITS)
         m.d.comb += unlike.eq(~(following ^ half.replicate(FLOAT_BITS)))
-        window_bits, others = Signal(FLOAT_BITS), Signal(FLOAT_BITS + len(rest))
+        window_bits = Signal(FLOAT_BITS, reset_less=True)
+        others = Signal(FLOAT_BITS + len(rest), reset_less=True)
         m.d.sync += [
             window_bits.eq(unlike & inside),
             others.eq(Cat(unlike & ~last, rest)),
         ]
         half_2, odd_2 = delayed(m, half, 1, "half"), delayed(m, quotient[0], 1, "odd")
-        up = Signal()
+        up = Signal(reset_less=True)
         tie = ~window_bits.any() | (half_2 & ~others.any())
         m.d.sync += up.eq(Mux(tie, odd_2, half_2))
         return up

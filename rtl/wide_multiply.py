@@ -139,6 +139,6 @@ class WideMultiply(wiring.Component):
             bits = Cat(value[:apart], added)
             value = bits.as_signed() if added.shape().signed else bits
         width = min(len(value), len(self.p) - offset)
-        total = Signal(Shape(width, value.shape().signed), name=name)
+        total = Signal(Shape(width, value.shape().signed), name=name, reset_less=True)
         m.d.sync += total.eq(value)
         return offset, total

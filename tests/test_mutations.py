@@ -1,5 +1,6 @@
 """The checks can fail: RTL that is broken in one place is noticed (all places: benchmarks/mutations.py)."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -7,9 +8,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from mutations import MUTATIONS, caught_by
+from mutations import MUTATIONS, Mutation, caught_by
 
 
-@pytest.mark.parametrize("number", [1, 8, 16], ids=lambda number: MUTATIONS[number].what.replace(" ", "_"))
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.what.replace(" ", "_"))
+def test_a_mutation_finds_its_place_in_the_source(mutation: Mutation) -> None:
+    found = importlib.util.find_spec(mutation.module)
+    assert found is not None and found.origin is not None
+    assert Path(found.origin).read_text().count(mutation.old) == 1
+
+
+@pytest.mark.parametrize("number", [1, 8, 17], ids=lambda number: MUTATIONS[number].what.replace(" ", "_"))
 def test_a_mutation_is_caught(number: int) -> None:
     assert caught_by(number) is not None

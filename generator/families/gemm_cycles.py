@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-READ_LATENCY = 3      # operand memory, its output register, the gate for bubbles
-DRAIN_LATENCY = 2     # the two levels of the output-stationary drain
+READ_LATENCY = 2      # operand memory, its output register
+DRAIN_LATENCY = 1     # the register at the foot of the output-stationary drain
 SUM_TO_TOTAL = 1      # the accumulators at the foot of a stationary-operand array
-FIFO_LATENCY = 1
+FIFO_LATENCY = 3      # result memory, its latch, its output register
 OFFER_LATENCY = 2     # from accepting a job to handing out the next, whose shape is checked meanwhile
 BEAT_TO_STEP = 2      # from taking a matrix to the step that may use its first beat
 ACCUMULATE_INTERVAL = 4
@@ -117,7 +117,7 @@ def walk(engine: Engine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
             first, last = _output_stationary(engine, job, time.finished, sequencer_take, act_in, weights_in, channels)
         time.finished = last
         done = last + _latency(engine, job)
-        time.bank_done[time.bank] = done
+        time.bank_done[time.bank] = done - FIFO_LATENCY + 1  # results in the FIFO need their channels no longer
         time.offered = time.accepted + OFFER_LATENCY
         yield JobCycles(first, last, done, ideal_cycles(engine, job))
 

@@ -1,6 +1,7 @@
 """The PE grids, a row of PEs elaborated once and instantiated for every row."""
 
-from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib import wiring
@@ -9,7 +10,7 @@ from tilewright.rtl.delay import delayed
 from tilewright.rtl.gemm.pe import OutputStationaryPe, StationaryOperandPe, low_half, pass_on
 from tilewright.rtl.hierarchy import shared
 
-DRAIN_LATENCY = 2
+DRAIN_LATENCY = 1
 
 
 def lane(bus: Value, index: int, width: int) -> Value:
@@ -33,67 +34,46 @@ class OutputStationaryRow(wiring.Component):
                               "overflow": overflow, "pipeline": pipeline, "target": target}
         weights = cols * weight_shape.width
         super().__init__({
-            "act": In(act_shape), "swap": In(1), "weights_in": In(weights), "weights_out": Out(weights),
+            "act": In(act_shape), "valid": In(1), "swap": In(1), "weights_in": In(weights), "weights_out": Out(weights),
             "acc": Out(cols * acc_width), "low_done": Out(cols), "high_done": Out(cols)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         act: Value = self.act
+        valid: Value = self.valid
         swap: Value = self.swap
         weights, sums, low_done, high_done = [], [], [], []
         for col in range(self.cols):
             pe = shared(lambda: OutputStationaryPe(**self.pe_parameters), "pe")
             m.submodules[f"pe_{col}"] = pe
-            m.d.comb += [pe.act_in.eq(act), pe.swap_in.eq(swap),
+            m.d.comb += [pe.act_in.eq(act), pe.valid_in.eq(valid), pe.swap_in.eq(swap),
                          pe.weight_in.eq(lane(self.weights_in, col, self.weight_shape.width))]
             low_done.append(swap)
             high_done.append(pe.swap_out)
             weights.append(pe.weight_out)
             sums.append(pe.acc)
-            act, swap = pe.act_out, pe.swap_out
+            act, valid, swap = pe.act_out, pe.valid_out, pe.swap_out
         m.d.comb += [self.weights_out.eq(Cat(*weights)), self.acc.eq(Cat(*sums)),
                      self.low_done.eq(Cat(*low_done)), self.high_done.eq(Cat(*high_done))]
         return m
 
 
-class DrainPair(wiring.Component):
-    """First level of the drain: the finished sums of two rows, zero where there is none. Latency 1.
-
-    No two rows of a column finish in one cycle, so a LUT takes two sums and their two flags: half a
-    LUT per drained bit, and no shadow register in the PE.
-    """
-
-    def __init__(self, *, cols: int, acc_width: int) -> None:
-        self.cols = cols
-        self.acc_width = acc_width
-        members: dict[str, wiring.Member] = {"o": Out(cols * acc_width)}
-        for side in ("north", "south"):
-            members |= {f"{side}_acc": In(cols * acc_width), f"{side}_low_done": In(cols), f"{side}_high_done": In(cols)}
-        super().__init__(members)
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        low = low_half(self.acc_width)
-        drained = []
-        for col in range(self.cols):
-            def gated(side: str, col: int = col) -> Value:
-                acc = lane(getattr(self, f"{side}_acc"), col, self.acc_width)
-                low_done = getattr(self, f"{side}_low_done")[col]
-                high_done = getattr(self, f"{side}_high_done")[col]
-                return Cat(acc[:low] & low_done.replicate(low),
-                           acc[low:] & high_done.replicate(self.acc_width - low))
-            drained.append(gated("north") | gated("south"))
-        pass_on(m, Cat(*drained), self.o, "drained")
-        return m
+def finished_sums(row: OutputStationaryRow, cols: int, acc_width: int) -> Value:
+    """The sums of a row that are finished in this cycle, zero in the other columns."""
+    low = low_half(acc_width)
+    return Cat(lane(row.acc, col, acc_width) & Cat(row.low_done[col].replicate(low),
+                                                   row.high_done[col].replicate(acc_width - low))
+               for col in range(cols))
 
 
 class OutputStationaryArray(wiring.Component):
     """``rows`` x ``cols`` PEs that keep the sums, and the tree that drains them.
 
     Lane r of ``acts`` feeds row r and lane c of ``weights`` column c; the caller skews them, lane i one
-    cycle behind lane i - 1. ``swap`` is the swap of PE (0, 0). In cycle t + i + j + DRAIN_LATENCY after
-    a swap in cycle t, lane j of ``sums`` carries the sum of PE (i, j): its low half; the high half
-    follows one cycle later. Lanes without a finished sum carry zero. Swaps are at least ``rows``
+    cycle behind lane i - 1. Bit r of ``valid`` is low with operands of row r that are a bubble. ``swap`` is the
+    swap of PE (0, 0). In cycle t + i + j + DRAIN_LATENCY after a swap in cycle t, lane j of ``sums`` carries the
+    sum of PE (i, j): its low half; the high half follows one cycle later. Lanes without a finished sum carry zero.
+    Swaps are at least ``rows``
     cycles apart. The first swap behind a reset clears what the sums held.
     """
 
@@ -108,8 +88,8 @@ class OutputStationaryArray(wiring.Component):
             "cols": cols, "act_shape": act_shape, "weight_shape": weight_shape, "acc_width": acc_width,
             "overflow": overflow, "pipeline": pipeline, "target": target}
         super().__init__({
-            "acts": In(rows * act_shape.width), "weights": In(cols * weight_shape.width), "swap": In(1),
-            "sums": Out(cols * acc_width)})
+            "acts": In(rows * act_shape.width), "valid": In(rows), "weights": In(cols * weight_shape.width),
+            "swap": In(1), "sums": Out(cols * acc_width)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -119,25 +99,16 @@ class OutputStationaryArray(wiring.Component):
         for i in range(self.rows):
             row = shared(lambda: OutputStationaryRow(**self.row_parameters), "row")
             m.submodules[f"row_{i}"] = row
-            m.d.comb += [row.act.eq(lane(self.acts, i, self.act_shape.width)), row.weights_in.eq(weights),
-                         row.swap.eq(swap)]
-            weights, swap = row.weights_out, delayed(m, swap, 1, f"swap_{i + 1}")
+            m.d.comb += [row.act.eq(lane(self.acts, i, self.act_shape.width)), row.valid.eq(self.valid[i]),
+                         row.weights_in.eq(weights), row.swap.eq(swap)]
+            weights, swap = row.weights_out, delayed(m, swap, 1, f"swap_{i + 1}", own=True)
             grid.append(row)
-        drained = [self._drain_pair(m, i, grid[i:i + 2]) for i in range(0, self.rows, 2)]
-        merged: Value = drained[0]
-        for other in drained[1:]:
-            merged = merged | other
-        pass_on(m, merged, self.sums, "sums")
+        # No two rows of a column finish in one cycle. A LUT takes two sums and their two flags, then a tree merges
+        # the pairs: half a LUT per drained bit and no shadow register in the PE.
+        finished = [finished_sums(row, self.cols, self.acc_width) for row in grid]
+        merged = [pair[0] | pair[-1] for pair in (finished[i:i + 2] for i in range(0, self.rows, 2))]
+        pass_on(m, reduce(or_, merged), self.sums, "sums")
         return m
-
-    def _drain_pair(self, m: Module, index: int, rows: Sequence[OutputStationaryRow]) -> Value:
-        pair = shared(lambda: DrainPair(cols=self.cols, acc_width=self.acc_width), "drain_pair")
-        m.submodules[f"drain_{index}"] = pair
-        for side, row in zip(("north", "south"), rows, strict=False):
-            m.d.comb += [getattr(pair, f"{side}_acc").eq(row.acc),
-                         getattr(pair, f"{side}_low_done").eq(row.low_done),
-                         getattr(pair, f"{side}_high_done").eq(row.high_done)]
-        return pair.o
 
 
 class StationaryOperandRow(wiring.Component):
@@ -213,7 +184,7 @@ class StationaryOperandArray(wiring.Component):
             next_reached = Signal(name=f"reached_{i + 1}")
             with m.If(self.push):
                 m.d.sync += next_reached.eq(reached & ~self.push_last)
-            held, sums, swap = row.held_out, row.sums_out, delayed(m, swap, 1, f"swap_{i + 1}")
+            held, sums, swap = row.held_out, row.sums_out, delayed(m, swap, 1, f"swap_{i + 1}", own=True)
             reached = next_reached & self.push
         m.d.comb += self.sums.eq(sums)
         return m

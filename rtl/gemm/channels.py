@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from tilewright.rtl.delay import delayed
 from tilewright.rtl.requantize import prescale
 from tilewright.rtl.shift_round import COARSE_BITS, PRESCALE
 
@@ -89,7 +90,9 @@ class ChannelLoader(wiring.Component):
 
     def _count_jobs(self, m: Module, loaded: Value, bank: Signal) -> None:
         users = [Signal(range(self.jobs_max + 1), name=f"users_{i}") for i in range(2)]
+        # A job is accepted late in its cycle; whoever is offered next asks two cycles later.
+        opened = delayed(m, self.opened, 1, "opened", reset=True)
+        opened_bank = delayed(m, self.opened_bank, 1, "opened_bank")
         for i, count in enumerate(users):
-            m.d.sync += count.eq(count + (self.opened & (self.opened_bank == i))
-                                 - (self.closed & (self.closed_bank == i)))
+            m.d.sync += count.eq(count + (opened & (opened_bank == i)) - (self.closed & (self.closed_bank == i)))
         m.d.comb += self.idle.eq(loaded & (Mux(bank, users[0], users[1]) == 0))

@@ -143,7 +143,9 @@ class GemmEngine(wiring.Component):
             lanes=self.lanes[name], element=self.elements[name],
             operand=self.act_operand if name == "act" else self.weight_operand,
             zero_point=self.zero_points[name], resident=name == "weight", window_max=window_max,
-            inner_max=inner_max, outer_max=outer_max, stride=stride, name=name)
+            inner_max=inner_max, outer_max=outer_max, stride=stride, name=name,
+            # Bubbles that move are told by valid bits, or make sums that nobody takes; what is held must be zero where k ends.
+            gated=(self.dataflow, name) in (("weight_stationary", "weight"), ("input_stationary", "act")))
 
     def _path(self, *, acc_width: int, split: bool, groups: int) -> ResultPath:
         def requantize() -> Requantize:
@@ -155,7 +157,8 @@ class GemmEngine(wiring.Component):
         return ResultPath(
             cols=self.cols, acc_width=acc_width, out=self.out, split=split,
             broadcast=self.dataflow == "input_stationary", credits=self.credits,
-            channel=stored_layout(self.channel_layout), channel_groups=groups, requantize=requantize if self.requant else None)
+            channel=stored_layout(self.channel_layout), channel_groups=groups, requantize=requantize if self.requant else None,
+            target=self.target)
 
     def _connect_passes(self, m: Module, buffers: dict[str, OperandBuffer], sequencer: wiring.Component,
                         prefixes: dict[str, str]) -> None:
@@ -180,7 +183,8 @@ class GemmEngine(wiring.Component):
         # pe_pipeline + 1 cycles later, and the sequencer's swap itself is one cycle behind the step.
         to_swap = READ_LATENCY + self.pe_pipeline
         m.d.comb += [
-            array.acts.eq(buffers["act"].operands), array.weights.eq(buffers["weight"].operands),
+            array.acts.eq(buffers["act"].operands), array.valid.eq(buffers["act"].valid),
+            array.weights.eq(buffers["weight"].operands),
             array.swap.eq(delayed(m, sequencer.swap, to_swap, "swap")), path.sums.eq(array.sums)]
         self._name_rows(m, sequencer, path, to_swap + DRAIN_LATENCY - CHANNEL_LATENCY)
         return sequencer, path
@@ -258,11 +262,12 @@ class GemmEngine(wiring.Component):
         accepted have begun to load.
         """
         job = self.job.payload
-        accepted, offered, refusal = Signal(), Signal(), Signal(4)
+        accepted, offered, refused, refusal = Signal(), Signal(), Signal(), Signal(4)
         code = self._objection(m, accepted, buffers["weight"].error)
-        waiting = self.job.valid & ~self.job.ready
-        m.d.comb += self.job.ready.eq(accepted | (refusal != 0))
-        m.d.sync += [offered.eq(waiting & (code == 0)), refusal.eq(Mux(waiting, code, 0))]
+        settling = self.job.valid & ~refused
+        m.d.comb += self.job.ready.eq(accepted | refused)
+        m.d.sync += [offered.eq(settling & (code == 0) & ~accepted), refused.eq(settling & (code != 0) & ~accepted),
+                     refusal.eq(Mux(settling & ~accepted, code, 0))]
 
         new_weights = ~job.reuse_weights
         all_taken: list[Value] = []
@@ -273,17 +278,17 @@ class GemmEngine(wiring.Component):
             all_taken.append(taken if isinstance(needed, int) else taken | ~needed)
             return taken
 
-        def hand_out(name: str, idle: Value, needed: Value | int = 1) -> tuple[Value, Signal]:
-            taken, take = part(name, needed), Signal(name=f"{name}_take")
-            m.d.comb += take.eq(offered & ~taken & idle & needed)
+        def hand_out(name: str, wanted: Value, take: Value, needed: Value | int = 1) -> Signal:
+            taken = part(name, needed)
+            m.d.comb += wanted.eq(offered & ~taken & needed)
             m.d.sync += taken.eq((taken | take) & ~accepted)
-            return take, taken
+            return taken
 
-        act_take, act_taken = hand_out("act", buffers["act"].idle)
-        weight_take, weight_taken = hand_out("weight", buffers["weight"].idle, new_weights)
+        act_taken = hand_out("act", buffers["act"].wanted, buffers["act"].take)
+        weight_taken = hand_out("weight", buffers["weight"].wanted, buffers["weight"].take, new_weights)
         # A reader turns to new weights when they have begun to load: its turn frees the other bank.
         weights_begun = Signal()
-        m.d.sync += weights_begun.eq(offered & ~accepted & (weight_taken | weight_take | job.reuse_weights))
+        m.d.sync += weights_begun.eq(offered & ~accepted & (weight_taken | buffers["weight"].take | job.reuse_weights))
 
         def reader(name: str, takes: Value, took: Value, may_take: Value, reads_weights: bool) -> None:
             taken = part(name)
@@ -298,18 +303,20 @@ class GemmEngine(wiring.Component):
         if self.dataflow != "output_stationary":
             reader("push", sequencer.push_takes, sequencer.push_took, sequencer.push_may_take, pushes_weights)
         if channels is not None:
-            channel_take, _ = hand_out("channel", channels.idle, new_weights)
+            channel_wanted = Signal()
+            m.d.comb += channels.take.eq(channel_wanted & channels.idle)
+            hand_out("channel", channel_wanted, channels.take, new_weights)
             bank = Signal(init=1)
             opened_bank = bank ^ new_weights
             with m.If(accepted):
                 m.d.sync += bank.eq(opened_bank)
-            m.d.comb += [channels.take.eq(channel_take), channels.count.eq(job.n),
+            m.d.comb += [channels.count.eq(job.n),
                          channels.opened.eq(accepted), channels.opened_bank.eq(opened_bank)]
         m.d.comb += [accepted.eq(offered & Cat(*all_taken).all()), sequencer.m.eq(job.m), sequencer.n.eq(job.n),
                      sequencer.k.eq(job.k), sequencer.reuse.eq(job.reuse_weights)]
         for name, buffer in buffers.items():
             inner, outer = self._fill_counts(name)
-            m.d.comb += [buffer.take.eq(act_take if name == "act" else weight_take), buffer.inner.eq(getattr(job, inner)),
+            m.d.comb += [buffer.inner.eq(getattr(job, inner)),
                          buffer.outer.eq(getattr(job, outer))]
             if self.zero_points[name]:
                 m.d.comb += buffer.zero_point.eq(getattr(job, f"{name}_zero_point"))
@@ -340,11 +347,16 @@ class GemmEngine(wiring.Component):
 
     def _status(self, m: Module, sequencer: wiring.Component, accepted: Value, refusal: Value, begun: Value,
                 frame_errors: list[tuple[int, Value, Value]]) -> None:
-        outstanding = Signal(range(self.jobs_max + 1))
-        was_busy = Signal()
+        # Two counters that only count up have no adder behind the late `accepted`.
+        begun_jobs, ended_jobs = Signal(range(self.jobs_max + 1)), Signal(range(self.jobs_max + 1))
+        busy_next, restart = Signal(), Signal()  # restart: the first cycle of busy
         m.d.comb += self.done.eq(self.result.valid & self.result.ready & self.result.payload.last)
-        m.d.sync += [outstanding.eq(outstanding + accepted - self.done), self.busy.eq((outstanding != 0) | begun),
-                     was_busy.eq(self.busy)]
+        counts = delayed(m, accepted, 1, "accepted", reset=True)
+        m.d.comb += busy_next.eq((begun_jobs != ended_jobs) | begun | counts)
+        m.d.sync += [self.busy.eq(busy_next), restart.eq(busy_next & ~self.busy)]
+        for event, count in ((counts, begun_jobs), (self.done, ended_jobs)):
+            with m.If(event):
+                m.d.sync += count.eq(count + 1)
         # A frame may be wrong before its job is accepted; accepting it clears only what came from jobs before.
         early = Signal(4)
         with m.If(accepted):
@@ -363,7 +375,7 @@ class GemmEngine(wiring.Component):
                    "counter_output_stall": delayed(m, sequencer.waits_for_output, 1, "output_stall", reset=True)}
         for name, counts in counted.items():
             counter = getattr(self, name)
-            with m.If(self.busy & ~was_busy):
+            with m.If(restart):
                 m.d.sync += counter.eq(counts)
             with m.Elif(counts):
                 m.d.sync += counter.eq(counter + 1)

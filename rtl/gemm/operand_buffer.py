@@ -7,27 +7,29 @@ from amaranth.lib.wiring import In, Out
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 
-READ_LATENCY = 3  # memory, its output register, the gate for bubbles
+READ_LATENCY = 2  # memory, its output register
 
 
 class OperandLane(wiring.Component):
     """The memory of one lane.
 
-    ``operand(t + 3)`` is the element at ``read_address(t)``, less the zero point that was at
-    ``zero_point`` when it was written; it is zero when ``read_valid(t)`` is low. ``next_address`` and
-    ``next_valid`` are the read port one cycle later: the next lane's.
+    ``operand(t + 2)`` is the element at ``read_address(t)``, less the zero point that was at
+    ``zero_point`` when it was written, and ``valid(t + 2)`` is ``read_valid(t)``; a ``gated`` operand is zero where
+    that is low. ``next_address`` and ``next_valid`` are the read port one cycle later: the next lane's.
     """
 
-    def __init__(self, *, element: Shape, operand: Shape, depth: int, zero_point: bool) -> None:
+    def __init__(self, *, element: Shape, operand: Shape, depth: int, zero_point: bool, gated: bool) -> None:
         self.element = element
         self.operand_shape = operand
         self.depth = depth
         self.has_zero_point = zero_point
+        self.gated = gated
         address = range(depth)
         members: dict[str, wiring.Member] = {
             "write_enable": In(1), "write_address": In(address), "write_data": In(element),
             "read_valid": In(1), "read_address": In(address),
-            "next_valid": Out(1), "next_address": Out(address), "operand": Out(operand)}
+            "next_valid": Out(1), "next_address": Out(address), "operand": Out(operand),
+            "valid": Out(1)}
         if zero_point:
             members["zero_point"] = In(element)
         super().__init__(members)
@@ -46,20 +48,21 @@ class OperandLane(wiring.Component):
             read.en.eq(1), read.addr.eq(self.read_address)]
         # A register with nothing in front of it and no reset moves into the block RAM.
         fetched = Signal(self.operand_shape, reset_less=True)
-        fetched_valid = Signal()
-        m.d.sync += [self.next_valid.eq(self.read_valid), fetched.eq(read.data), fetched_valid.eq(self.next_valid)]
+        m.d.sync += [self.next_valid.eq(self.read_valid), fetched.eq(read.data), self.valid.eq(self.next_valid)]
         m.d.comb += [self.next_address.eq(delayed(m, self.read_address, 1, "address")),
-                     self.operand.eq(delayed(m, Mux(fetched_valid, fetched, 0), 1, "operand"))]
+                     self.operand.eq(Mux(self.valid, fetched, 0) if self.gated else fetched)]
         return m
 
 
 class Fill(wiring.Component):
     """Counts the beats of one matrix off a stream, and mends its frame.
 
-    ``take`` starts a matrix of ``inner`` beats for every started ``stride`` of ``outer``. ``write`` is high
-    with each of them. ``last`` early: the missing beats are written without the stream; ``last``
-    missing: what follows is swallowed up to it. Either pulses ``error``. No beat is taken while
-    ``room`` is low. ``idle`` is high from the cycle on in which the last beat is taken.
+    A matrix is ``wanted`` from when its ``inner`` and ``outer`` are known until ``take`` tells that it has begun:
+    ``inner`` beats for every started ``stride`` of ``outer``, at the earliest in the cycle in which the matrix
+    before ends. ``write`` is high with each beat. ``renew``, which is known earlier than ``take`` and may come
+    several times before it, is high when what goes with the matrix is to be taken over. ``last`` early: the missing
+    beats are written without the stream; ``last`` missing: what follows is swallowed up to it. Either pulses
+    ``error``. No beat is taken while ``room`` is low.
     """
 
     def __init__(self, *, inner_max: int, outer_max: int, stride: int) -> None:
@@ -67,8 +70,9 @@ class Fill(wiring.Component):
         self.outer_max = outer_max
         self.stride = stride
         super().__init__({
-            "take": In(1), "inner": In(range(inner_max + 1)), "outer": In(range(outer_max + 1)), "room": In(1),
-            "valid": In(1), "last": In(1), "ready": Out(1), "write": Out(1), "idle": Out(1), "error": Out(1)})
+            "wanted": In(1), "take": Out(1), "renew": Out(1), "inner": In(range(inner_max + 1)),
+            "outer": In(range(outer_max + 1)), "room": In(1), "valid": In(1), "last": In(1), "ready": Out(1),
+            "write": Out(1), "error": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -76,22 +80,28 @@ class Fill(wiring.Component):
         inner, inner_left = Signal.like(self.inner), Signal.like(self.inner)
         outer_left = Signal.like(self.outer)
         inner_last, outer_last = Signal(), Signal()
-        beat, final = Signal(), Signal()
+        beat, final, idle, next_is_wanted = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             self.ready.eq((loading & ~phantom & self.room) | swallowing),
             self.write.eq(loading & self.room & (self.valid | phantom)),
             beat.eq(self.write & ~phantom), final.eq(inner_last & outer_last),
             self.error.eq(beat & (self.last != final)),
-            self.idle.eq((~loading & ~swallowing) | (self.write & final & (phantom | self.last)))]
-        with m.If(self.take):
-            m.d.sync += [
-                loading.eq(1), phantom.eq(0), inner.eq(self.inner), inner_left.eq(self.inner), outer_left.eq(self.outer),
-                inner_last.eq(self.inner == 1), outer_last.eq(self.outer <= self.stride)]
+            idle.eq((~loading & ~swallowing) | (self.write & final & (phantom | self.last))),
+            # The counters are free from the last beat on: they are set up for the next matrix while that is awaited.
+            next_is_wanted.eq(self.wanted & (~loading | final)),
+            self.renew.eq(next_is_wanted & (~loading | self.write)), self.take.eq(self.wanted & idle)]
+        with m.If(next_is_wanted):
+            m.d.sync += [inner.eq(self.inner), inner_left.eq(self.inner), outer_left.eq(self.outer)]
         with m.Elif(self.write):
-            m.d.sync += [inner_left.eq(inner_left - 1), inner_last.eq(inner_left == 2)]
+            m.d.sync += inner_left.eq(inner_left - 1)
             with m.If(inner_last):
-                m.d.sync += [inner_left.eq(inner), inner_last.eq(inner == 1),
-                             outer_left.eq(outer_left - self.stride), outer_last.eq(outer_left <= 2 * self.stride)]
+                m.d.sync += [inner_left.eq(inner), outer_left.eq(outer_left - self.stride)]
+        with m.If(self.take):
+            m.d.sync += [loading.eq(1), phantom.eq(0), inner_last.eq(self.inner == 1), outer_last.eq(self.outer <= self.stride)]
+        with m.Elif(self.write):
+            m.d.sync += inner_last.eq(inner_left == 2)
+            with m.If(inner_last):
+                m.d.sync += [inner_last.eq(inner == 1), outer_last.eq(outer_left <= 2 * self.stride)]
             with m.If(final):
                 m.d.sync += [loading.eq(0), phantom.eq(0), swallowing.eq(beat & ~self.last)]
             with m.Elif(beat & self.last):
@@ -111,16 +121,16 @@ class OperandBuffer(wiring.Component):
 
     A ``resident`` buffer has two banks of one job's matrix each. When the reader turns to a new job it says so
     with ``turn``; ``turning`` may be high before, as soon as its next step will be the last of its job or it has
-    none, and ``switch`` with it if the new job has its own matrix, in the other bank. Behind a switch, ``idle``
-    is low for as many cycles as there are lanes, so that the skewed reads of the bank that was left come to
-    their end. Otherwise the memory is a ring. The zero point is taken over with ``take``.
+    none, and ``switch`` with it if the new job has its own matrix, in the other bank. Behind a switch, no matrix is
+    taken for as many cycles as there are lanes, so that the skewed reads of the bank that was left come to
+    their end. Otherwise the memory is a ring. ``wanted`` and ``take`` are those of :class:`Fill`.
 
     ``operands`` holds lane 0 in its low bits: READ_LATENCY cycles behind ``step``, lane i another i
-    cycles; zero where there was no step.
+    cycles, with a bit of ``valid`` for each lane that tells steps from bubbles; ``gated`` operands are zero there.
     """
 
     def __init__(self, *, lanes: int, element: Shape, operand: Shape, zero_point: bool, resident: bool,
-                 window_max: int, inner_max: int, outer_max: int, stride: int, name: str) -> None:
+                 window_max: int, inner_max: int, outer_max: int, stride: int, gated: bool, name: str) -> None:
         self.lanes = lanes
         self.element = element
         self.operand_shape = operand
@@ -130,15 +140,16 @@ class OperandBuffer(wiring.Component):
         self.inner_max = inner_max
         self.outer_max = outer_max
         self.stride = stride
+        self.gated = gated
         self.lane_name = f"{name}_lane"
         # A ring that holds less than a window and the reads under way would stall its own reader.
         self.depth = 2 * window_max if resident else max(2 * window_max, window_max + lanes + 8)
         beat = data.StructLayout({"data": data.ArrayLayout(element, lanes), "last": 1})
         members: dict[str, wiring.Member] = {
-            "beats": In(stream.Signature(beat)), "take": In(1), "inner": In(range(inner_max + 1)),
-            "outer": In(range(outer_max + 1)), "idle": Out(1), "error": Out(1),
+            "beats": In(stream.Signature(beat)), "wanted": In(1), "take": Out(1), "inner": In(range(inner_max + 1)),
+            "outer": In(range(outer_max + 1)), "error": Out(1),
             "available": Out(1), "step": In(1), "first_pass": In(1), "last_pass": In(1), "end_pass": In(1),
-            "operands": Out(lanes * operand.width)}
+            "operands": Out(lanes * operand.width), "valid": Out(lanes)}
         if resident:
             members |= {"turning": In(1), "turn": In(1), "switch": In(1)}
         if zero_point:
@@ -149,7 +160,7 @@ class OperandBuffer(wiring.Component):
         m = Module()
         m.submodules.fill = fill = Fill(inner_max=self.inner_max, outer_max=self.outer_max, stride=self.stride)
         m.d.comb += [
-            fill.take.eq(self.take), fill.inner.eq(self.inner), fill.outer.eq(self.outer),
+            self.take.eq(fill.take), fill.inner.eq(self.inner), fill.outer.eq(self.outer),
             fill.valid.eq(self.beats.valid), fill.last.eq(self.beats.payload.last),
             self.beats.ready.eq(fill.ready), self.error.eq(fill.error)]
         write_address, read_address = Signal(range(self.depth)), Signal(range(self.depth))
@@ -158,7 +169,7 @@ class OperandBuffer(wiring.Component):
             self._two_banks(m, fill, write_address, read_address)
         else:
             self._ring(m, fill, write_address, read_address)
-        self._lanes(m, fill.write, write_address, read_address)
+        self._lanes(m, fill, write_address, read_address)
         return m
 
     def _count_fresh(self, m: Module, write: Value) -> None:
@@ -178,14 +189,16 @@ class OperandBuffer(wiring.Component):
         def start(of_bank: Value) -> Value:
             return Mux(of_bank, Const(self.window_max, len(read_address)), 0)
 
-        m.d.comb += [fill.room.eq(1), self.idle.eq(fill.idle & (cooling == 0))]
+        m.d.comb += [fill.room.eq(1), fill.wanted.eq(self.wanted & (cooling == 0))]
         with m.If(self.turn & self.switch):
             m.d.sync += cooling.eq(self.lanes)
         with m.Elif(cooling != 0):
             m.d.sync += cooling.eq(cooling - 1)
         filling = Signal(init=1)  # so that the first job fills and reads bank 0
         with m.If(self.take):
-            m.d.sync += [filling.eq(~filling), write_address.eq(start(~filling))]
+            m.d.sync += filling.eq(~filling)
+        with m.If(fill.renew):
+            m.d.sync += write_address.eq(start(~filling))
         with m.Elif(fill.write):
             m.d.sync += write_address.eq(write_address + 1)
         in_use = Signal(init=1)
@@ -212,35 +225,43 @@ class OperandBuffer(wiring.Component):
         # A beat is free when the last lane has read it too.
         freed = delayed(m, self.step & self.last_pass, self.lanes, "freed", reset=True)
         held, full = Signal(range(self.depth + 1)), Signal()
-        m.d.comb += [fill.room.eq(~full), self.idle.eq(fill.idle)]
+        m.d.comb += [fill.room.eq(~full), fill.wanted.eq(self.wanted)]
         m.d.sync += held.eq(held + fill.write - freed)
         with m.If(fill.write & ~freed):
             m.d.sync += full.eq(held == self.depth - 1)
         with m.Elif(freed & ~fill.write):
             m.d.sync += full.eq(0)
 
-    def _lanes(self, m: Module, write: Value, write_address: Value, read_address: Value) -> None:
+    def _lanes(self, m: Module, fill: Fill, write_address: Value, read_address: Value) -> None:
         valid: Value = self.step
         address: Value = read_address
-        operands = []
+        operands, lanes_valid = [], []
 
         def make_lane() -> OperandLane:
             return OperandLane(element=self.element, operand=self.operand_shape, depth=self.depth,
-                               zero_point=self.has_zero_point)
+                               zero_point=self.has_zero_point, gated=self.gated)
 
+        written: dict[str, Value] = {"enable": fill.write, "address": write_address}
         if self.has_zero_point:
             zero_point = Signal(self.element)
-            with m.If(self.take):
+            with m.If(fill.renew):
                 m.d.sync += zero_point.eq(self.zero_point)
+            written["zero_point"] = zero_point
+        # Lane 0 may read a beat in the cycle behind its arrival, the others later, so their writes have a cycle to travel.
+        travelled = {name: delayed(m, value, 1, f"written_{name}", reset=name == "enable")
+                     for name, value in written.items()}
         for i in range(self.lanes):
             lane = shared(make_lane, self.lane_name)
             m.submodules[f"lane_{i}"] = lane
+            element, at = self.beats.payload.data[i], written
+            if i:
+                element, at = delayed(m, element, 1, f"beat_{i}"), travelled
             m.d.comb += [
-                lane.write_enable.eq(write), lane.write_address.eq(write_address),
-                lane.write_data.eq(self.beats.payload.data[i]),
+                lane.write_enable.eq(at["enable"]), lane.write_address.eq(at["address"]), lane.write_data.eq(element),
                 lane.read_valid.eq(valid), lane.read_address.eq(address)]
             if self.has_zero_point:
-                m.d.comb += lane.zero_point.eq(zero_point)
+                m.d.comb += lane.zero_point.eq(at["zero_point"])
             operands.append(lane.operand)
+            lanes_valid.append(lane.valid)
             valid, address = lane.next_valid, lane.next_address
-        m.d.comb += self.operands.eq(Cat(*operands))
+        m.d.comb += [self.operands.eq(Cat(*operands)), self.valid.eq(Cat(*lanes_valid))]

@@ -21,22 +21,22 @@ def saturated(value: Value, width: int) -> Value:
     return Mux(value > high, Const(high, signed(width)), Mux(value < -high - 1, Const(-high - 1, signed(width)), value))
 
 
-def pass_on(m: Module, value: Value, port: Value, name: str) -> None:
+def pass_on(m: Module, value: Value, port: Value, name: str, *, own: bool = False) -> None:
     """``port`` is ``value`` one cycle later, unaffected by reset."""
-    m.d.comb += port.eq(delayed(m, Value.cast(value), 1, name))
+    m.d.comb += port.eq(delayed(m, Value.cast(value), 1, name, own=own))
 
 
 class OutputStationaryPe(wiring.Component):
     """Multiplies what passes by and keeps the sum.
 
-    ``act`` moves east and ``weight`` south, one PE per cycle. The product of the operands that are at
-    the inputs in cycle t joins the sum at the end of cycle t + ``pipeline``. A tile ends by ``swap_in``:
-    while it is high the finished sum stands in ``acc`` and the product at hand starts the next sum.
+    ``act`` and ``valid`` move east and ``weight`` south, one PE per cycle. The product of the operands that are at
+    the inputs in cycle t joins the sum at the end of cycle t + ``pipeline``, if ``valid_in`` is high with them. A tile
+    ends by ``swap_in``: while it is high the finished sum stands in ``acc`` and the product at hand starts the next.
 
     The sum is split, so that its carry chain is half as long: the low half of ``acc`` (bits below
     ``low_half(acc_width)``) is complete while ``swap_in`` is high, the high half one cycle later,
     while ``swap_out`` is. ``overflow`` "exact" and "wrap" add modulo ``2**acc_width``; "saturate"
-    clamps after every product. Zero operands are a bubble: the sum stays. No register is reset: a swap clears
+    clamps after every product. No register is reset: a swap clears
     the sum, and operands on their way run out ahead of the next ones.
     """
 
@@ -51,7 +51,7 @@ class OutputStationaryPe(wiring.Component):
         self.pipeline = pipeline
         self.target = target
         super().__init__({
-            "act_in": In(act_shape), "act_out": Out(act_shape),
+            "act_in": In(act_shape), "act_out": Out(act_shape), "valid_in": In(1), "valid_out": Out(1),
             "weight_in": In(weight_shape), "weight_out": Out(weight_shape),
             "swap_in": In(1), "swap_out": Out(1), "acc": Out(acc_width)})
 
@@ -59,9 +59,10 @@ class OutputStationaryPe(wiring.Component):
         m = Module()
         m.submodules.multiplier = multiplier = Multiplier(
             a_shape=self.act_shape, b_shape=self.weight_shape, latency=self.pipeline, target=self.target)
-        m.d.comb += [multiplier.a.eq(self.act_in), multiplier.b.eq(self.weight_in), multiplier.b_enable.eq(1)]
-        for name in ("act", "weight", "swap"):
-            pass_on(m, getattr(self, f"{name}_in"), getattr(self, f"{name}_out"), name)
+        m.d.comb += [multiplier.a.eq(self.act_in), multiplier.a_clear.eq(~self.valid_in),
+                     multiplier.b.eq(self.weight_in), multiplier.b_enable.eq(1)]
+        for name in ("act", "valid", "weight", "swap"):
+            pass_on(m, getattr(self, f"{name}_in"), getattr(self, f"{name}_out"), name, own=name in ("valid", "swap"))
         if self.overflow == "saturate":
             self._saturating_sum(m, multiplier.p)
         else:
@@ -134,7 +135,7 @@ class StationaryOperandPe(wiring.Component):
         if self.overflow == "saturate":
             total = saturated(total, self.sum_width)
         for name in ("moving", "load", "swap"):
-            pass_on(m, getattr(self, f"{name}_in"), getattr(self, f"{name}_out"), name)
+            pass_on(m, getattr(self, f"{name}_in"), getattr(self, f"{name}_out"), name, own=name != "moving")
         pass_on(m, total, self.sum_out, "sum")
         shadow = Signal(self.held_shape, reset_less=True)
         with m.If(self.load_in):

@@ -14,21 +14,29 @@ from tilewright.rtl.hierarchy import shared
 from tilewright.rtl.requantize import Requantize
 
 CHANNEL_LATENCY = 2
+FIFO_LATENCY = 3  # memory, its latch, its output register
 
 
 class ChannelMemory(wiring.Component):
-    """``value(t + 2)`` are the parameters at ``read_address(t)``; ``next_address`` is the next lane's."""
+    """``value(t + 2)`` are the parameters at ``read_address(t)``; ``next_address`` is the next lane's.
 
-    def __init__(self, *, layout: data.StructLayout, depth: int) -> None:
+    On ECP5 in block RAM: as LUT RAM a lane's few words would take more LUT sites than its arithmetic, and its
+    address more wires.
+    """
+
+    def __init__(self, *, layout: data.StructLayout, depth: int, target: str = "generic") -> None:
         self.layout = layout
         self.depth = depth
+        self.target = target
         super().__init__({
             "write": In(1), "write_address": In(range(depth)), "write_data": In(layout),
             "read_address": In(range(depth)), "next_address": Out(range(depth)), "value": Out(layout)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.layout, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        style = {"ram_style": "block"} if self.target == "ecp5" else {}
+        m.submodules.memory = memory = Memory(shape=self.layout, depth=self.depth, init=[],
+                                              attrs={"no_rw_check": 1} | style)
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [write.en.eq(self.write), write.addr.eq(self.write_address), write.data.eq(self.write_data),
                      read.en.eq(1), read.addr.eq(self.read_address)]
@@ -41,10 +49,14 @@ class ChannelMemory(wiring.Component):
 class ResultFifo(wiring.Component):
     """First-in first-out behind a producer that cannot wait: it has counted the room before.
 
-    Holds ``depth`` words in memory and two on the way out. An empty FIFO passes a word on in one cycle.
+    Holds ``depth`` words, a power of two, of which up to two have left the memory: one in its latch, one in its
+    output register, which is the payload. Both move together, whenever the payload is taken or there is none. A
+    word is offered FIFO_LATENCY cycles behind ``valid``, or as soon as those before it have left.
     """
 
     def __init__(self, *, layout: data.StructLayout, depth: int) -> None:
+        if depth & (depth - 1):
+            raise ValueError(f"depth must be a power of two, not {depth!r}")
         self.layout = layout
         self.depth = depth
         super().__init__({"valid": In(1), "payload": In(layout), "o": Out(stream.Signature(layout))})
@@ -53,30 +65,20 @@ class ResultFifo(wiring.Component):
         m = Module()
         m.submodules.memory = memory = Memory(shape=self.layout, depth=self.depth, init=[], attrs={"no_rw_check": 1})
         write, read = memory.write_port(), memory.read_port()
-        level, some = Signal(range(self.depth + 1)), Signal()  # some: level is not 0
-        fetched, fetch, store, free, bypass = Signal(), Signal(), Signal(), Signal(), Signal()
-
-        def step(address: Signal) -> Value:
-            return Mux(address == self.depth - 1, 0, address + 1)
-
+        some, latched, advance, fetch = Signal(), Signal(), Signal(), Signal()
+        following = Signal.like(read.addr, init=1)  # read.addr + 1, ready before it is asked for
+        fetched = Signal(self.layout, reset_less=True)
         m.d.comb += [
-            free.eq(~self.o.valid | self.o.ready), fetch.eq(some & (~fetched | free)),
-            bypass.eq(~some & ~fetched & free), store.eq(self.valid & ~bypass),
-            write.en.eq(store), write.data.eq(self.payload), read.en.eq(fetch)]
-        m.d.sync += level.eq(level + store - fetch)
-        with m.If(store):
-            m.d.sync += some.eq(1)
+            write.en.eq(self.valid), write.data.eq(self.payload), read.en.eq(advance),
+            advance.eq(~self.o.valid | self.o.ready), fetch.eq(some & advance), self.o.payload.eq(fetched)]
+        with m.If(self.valid):
+            m.d.sync += [write.addr.eq(write.addr + 1), some.eq(1)]
         with m.Elif(fetch):
-            m.d.sync += some.eq(level != 1)
-        with m.If(store):
-            m.d.sync += write.addr.eq(step(write.addr))
+            m.d.sync += some.eq(following != write.addr)
         with m.If(fetch):
-            m.d.sync += [read.addr.eq(step(read.addr)), fetched.eq(1)]
-        with m.Elif(free):
-            m.d.sync += fetched.eq(0)
-        with m.If(free):
-            m.d.sync += [self.o.valid.eq(fetched | (self.valid & bypass)),
-                         self.o.payload.eq(Mux(fetched, read.data.as_value(), self.payload.as_value()))]
+            m.d.sync += [read.addr.eq(following), following.eq(following + 1)]
+        with m.If(advance):
+            m.d.sync += [latched.eq(some), self.o.valid.eq(latched), fetched.eq(read.data)]
         return m
 
 
@@ -95,7 +97,7 @@ class ResultPath(wiring.Component):
 
     def __init__(self, *, cols: int, acc_width: int, out: Shape, split: bool, broadcast: bool, credits: int,
                  channel: data.StructLayout, channel_groups: int,
-                 requantize: Callable[[], Requantize] | None) -> None:
+                 requantize: Callable[[], Requantize] | None, target: str = "generic") -> None:
         self.cols = cols
         self.acc_width = acc_width
         self.out = out
@@ -105,6 +107,7 @@ class ResultPath(wiring.Component):
         self.channel = channel
         self.channel_addresses = 2 * channel_groups
         self.requantize = requantize
+        self.target = target
         self.row_layout = result_layout(cols=cols, channel_addresses=self.channel_addresses)
         result = data.StructLayout({"data": data.ArrayLayout(out, cols), "keep": cols, "last": 1})
         super().__init__({
@@ -119,18 +122,21 @@ class ResultPath(wiring.Component):
         aligned = [delayed(m, value, self.cols - 1 - i, f"lane_{i}") for i, value in enumerate(finished)]
         wait = CHANNEL_LATENCY + latency + self.cols - 1
         valid = delayed(m, self.rows_valid, wait, "rows_valid", reset=True)
-        entered = Signal(data.StructLayout({"lanes": range(self.cols + 1), "bank": 1, "last": 1}))
-        m.d.comb += [entered.lanes.eq(self.rows.lanes), entered.bank.eq(self.rows.bank), entered.last.eq(self.rows.last)]
-        row = data.View(entered.shape(), delayed(m, entered.as_value(), wait, "row"))
+        row_end = {name: delayed(m, getattr(self.rows, name), wait, f"row_{name}") for name in ("bank", "last")}
+        # Which lanes count is worked out one cycle ahead: the mask itself is the only gate in front of the FIFO.
+        lanes = delayed(m, self.rows.lanes, wait - 1, "row_lanes")
+        keep = delayed(m, Cat(lanes > i for i in range(self.cols)), 1, "row_keep")
 
         m.submodules.fifo = fifo = ResultFifo(layout=self.result.payload.shape(), depth=self.credits)
-        m.d.comb += [fifo.valid.eq(valid), fifo.payload.last.eq(row.last),
-                     self.closed.eq(valid & row.last), self.closed_bank.eq(row.bank)]
+        m.d.comb += [fifo.valid.eq(valid), fifo.payload.last.eq(row_end["last"]), fifo.payload.keep.eq(keep),
+                     self.closed.eq(valid & row_end["last"]), self.closed_bank.eq(row_end["bank"])]
         for i, value in enumerate(aligned):
-            counts = row.lanes > i
-            m.d.comb += [fifo.payload.keep[i].eq(counts), fifo.payload.data[i].eq(Mux(counts, value, 0))]
+            m.d.comb += fifo.payload.data[i].eq(Mux(keep[i], value, 0))
         wiring.connect(m, fifo.o, wiring.flipped(self.result))
         return m
+
+    def _channel_memory(self) -> ChannelMemory:
+        return ChannelMemory(layout=self.channel, depth=self.channel_addresses, target=self.target)
 
     def _lanes(self, m: Module) -> tuple[list[Value], int]:
         sums = [lane(self.sums, i, self.acc_width) for i in range(self.cols)]
@@ -145,7 +151,7 @@ class ResultPath(wiring.Component):
         address: Value = self.rows.channel
         for i, value in enumerate(sums):
             if parameters is None or not self.broadcast:
-                memory = shared(lambda: ChannelMemory(layout=self.channel, depth=self.channel_addresses), "channel_memory")
+                memory = shared(self._channel_memory, "channel_memory")
                 m.submodules[f"channel_{i}"] = memory
                 m.d.comb += [memory.write.eq(self.channel_write[i]), memory.write_address.eq(self.channel_address),
                              memory.write_data.eq(self.channel_data), memory.read_address.eq(address)]

@@ -8,6 +8,9 @@ behind a sequencer ever stalls.
 from amaranth.hdl import Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from tilewright.rtl.delay import delayed
+
+ROOM_LAG = 2  # cycles in which credits may be taken that `room` does not know of
 
 
 def ceil_div(numerator: int, denominator: int) -> int:
@@ -30,6 +33,17 @@ def job_members(limits: tuple[int, int, int]) -> dict[str, wiring.Member]:
     m, n, k = limits
     return {"may_take": In(1), "m": In(range(m + 1)), "n": In(range(n + 1)), "k": In(range(k + 1)), "reuse": In(1),
             "takes": Out(1), "took": Out(1), "stepping": Out(1), "waits_for_input": Out(1), "waits_for_output": Out(1)}
+
+
+def room_for(m: Module, credits: int, *, returned: Value, taken: Value, needed: int) -> Value:
+    """High while ``needed`` of ``credits`` are left, as of ROOM_LAG cycles ago.
+
+    ``returned`` and ``taken`` go through registers first: both are known late in their cycle.
+    """
+    left, room = Signal(range(credits + 1), init=credits), Signal(init=1)
+    m.d.sync += [left.eq(left + delayed(m, returned, 1, "returned", reset=True) - delayed(m, taken, 1, "taken", reset=True)),
+                 room.eq(left >= needed)]
+    return room
 
 
 class Remaining:
@@ -145,11 +159,10 @@ class OutputStationarySequencer(wiring.Component):
         return spaced
 
     def _room(self, m: Module, finish: Value, taken: Value) -> Value:
-        """Whether a tile's rows fit; one tile may have been taken since the register looked."""
-        credits, room = Signal(range(self.credits + 1), init=self.credits), Signal(init=1)
-        m.d.sync += [credits.eq(credits + self.credit_returned - Mux(finish, taken, 0)),
-                     room.eq(credits >= 2 * self.rows)]
-        return room
+        """Whether a tile's rows fit, and those of the tiles that the register has not seen yet."""
+        unseen = ROOM_LAG // self.rows
+        return room_for(m, self.credits, returned=self.credit_returned, taken=Mux(finish, taken, 0),
+                        needed=(1 + unseen) * self.rows)
 
     def _name_rows(self, m: Module, finish: Value, left_m: Remaining, left_n: Remaining, bank: Value,
                    group: Value) -> None:

@@ -4,7 +4,15 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.gemm.accumulator import ACCUMULATE_INTERVAL
-from tilewright.rtl.gemm.sequencer import Remaining, ceil_div, job_members, pass_members, result_layout
+from tilewright.rtl.gemm.sequencer import (
+    ROOM_LAG,
+    Remaining,
+    ceil_div,
+    job_members,
+    pass_members,
+    result_layout,
+    room_for,
+)
 
 
 class StationarySequencer(wiring.Component):
@@ -155,7 +163,5 @@ class StationarySequencer(wiring.Component):
         return spaced
 
     def _room(self, m: Module, taken: Value) -> Value:
-        """Whether a row fits; one may have been taken since the register looked."""
-        credits, room = Signal(range(self.credits + 1), init=self.credits), Signal(init=1)
-        m.d.sync += [credits.eq(credits + self.credit_returned - taken), room.eq(credits >= 2)]
-        return room
+        """Whether a row fits, and those that the register has not seen yet."""
+        return room_for(m, self.credits, returned=self.credit_returned, taken=taken, needed=1 + ROOM_LAG)
