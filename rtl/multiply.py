@@ -11,9 +11,8 @@ TARGETS = ("generic", "ecp5")
 class Multiplier(wiring.Component):
     """``p(t + latency) = a(t) * b``, exact.
 
-    ``a`` enters its register as zero while ``a_clear`` is high: a bubble costs no gate in front of it. ``b`` enters
-    its register only while ``b_enable`` is high, so a stationary operand stays in the multiplier's own register;
-    tie ``b_enable`` to 1 for an ordinary pipeline. One product per cycle.
+    ``b`` enters its register only while ``b_enable`` is high, so a stationary operand stays in the
+    multiplier's own register; tie ``b_enable`` to 1 for an ordinary pipeline. One product per cycle.
     Registers start at zero and ignore the reset: what is on its way when it comes runs out.
 
     Parameters
@@ -27,7 +26,7 @@ class Multiplier(wiring.Component):
 
     Members
     -------
-    a : In(a_shape)     a_clear : In(1)     b : In(b_shape)     b_enable : In(1)
+    a : In(a_shape)     b : In(b_shape)     b_enable : In(1)
     p : Out(signed(a_width + b_width)), where an unsigned operand counts one bit more
     """
 
@@ -44,19 +43,15 @@ class Multiplier(wiring.Component):
         if target == "ecp5" and max(signed_widths) > ecp5.MULTIPLIER_WIDTH:
             raise ValueError(f"operands of {signed_widths} signed bits do not fit an 18 x 18 multiplier")
         super().__init__({
-            "a": In(self.a_shape), "a_clear": In(1), "b": In(self.b_shape), "b_enable": In(1),
-            "p": Out(signed(sum(signed_widths)))})
+            "a": In(self.a_shape), "b": In(self.b_shape), "b_enable": In(1), "p": Out(signed(sum(signed_widths)))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if self.target == "ecp5":
-            m.submodules.dsp = ecp5.mult18x18d(
-                self.a, self.b, self.p, latency=self.latency, a_clear=self.a_clear, b_enable=self.b_enable)
+            m.submodules.dsp = ecp5.mult18x18d(self.a, self.b, self.p, latency=self.latency, b_enable=self.b_enable)
             return m
         a, b = Signal(self.a_shape, reset_less=True), Signal(self.b_shape, reset_less=True)
         m.d.sync += a.eq(self.a)
-        with m.If(self.a_clear):
-            m.d.sync += a.eq(0)
         with m.If(self.b_enable):
             m.d.sync += b.eq(self.b)
         registered_product: Value = a * b

@@ -124,6 +124,18 @@ def test_ecp5_form_equals_golden_and_the_plain_form_cycle_for_cycle(name: str, t
             assert runs[0].done_cycles == runs[1].done_cycles
 
 
+def test_a_tall_array_forgets_at_reset_what_it_was_about_to_drain(tmp_path: Path) -> None:
+    """A sum ends in the last row 39 cycles behind the first: long after a job behind the reset has begun."""
+    built = design("tall", rows=40, cols=2, limits="{m: 40, n: 4, k: 8}",
+                   numbers="{requant: none}")
+    folder = build(built, TEST_BUILD).folder
+    harness = build_harness(folder, cache=CACHE)
+    random_case(built, tmp_path / "case", seed=1)
+    for cycle in range(20, 90, 3):
+        result = run_harness(harness, tmp_path / "case", reset_at=cycle)
+        assert result.passed and result.values > 0, result.message
+
+
 # ---- cycle model ---------------------------------------------------------------------------------
 
 

@@ -94,7 +94,7 @@ def walk(engine: Engine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
     lanes = engine.rows if engine.dataflow == "input_stationary" else engine.cols
     for job in jobs:
         weights_in = channels = -10**9
-        weights_begun = time.offered + 1
+        weights_begun = time.offered
         takes = time.offered
         if not job.reuse_weights:
             weight_take = max(time.offered, time.weights_left + lanes + 1)
@@ -110,7 +110,7 @@ def walk(engine: Engine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
         if not job.reuse_weights:
             time.weights_left = push_take if pushes_weights else sequencer_take
         act_in = time.offered + BEAT_TO_STEP
-        time.accepted = max(takes, weights_begun - 1, sequencer_take, push_take if stationary else 0) + 1
+        time.accepted = max(time.offered, takes, weights_begun - 1, sequencer_take, push_take if stationary else 0) + 1
         if stationary:
             first, last = _stationary(engine, job, time, push_take, sequencer_take, act_in, weights_in, channels)
         else:

@@ -21,7 +21,8 @@ def lane(bus: Value, index: int, width: int) -> Value:
 class OutputStationaryRow(wiring.Component):
     """``cols`` PEs side by side. Buses hold column 0 in their low bits.
 
-    ``low_done`` and ``high_done`` say per column in which cycle the halves of ``acc`` are finished sums.
+    ``low_done`` and ``high_done`` say per column in which cycle the halves of ``acc`` are finished sums. The flags
+    are those of :class:`OutputStationaryPe`, for column 0.
     """
 
     def __init__(self, *, cols: int, act_shape: Shape, weight_shape: Shape, acc_width: int, overflow: str,
@@ -34,25 +35,25 @@ class OutputStationaryRow(wiring.Component):
                               "overflow": overflow, "pipeline": pipeline, "target": target}
         weights = cols * weight_shape.width
         super().__init__({
-            "act": In(act_shape), "valid": In(1), "swap": In(1), "weights_in": In(weights), "weights_out": Out(weights),
+            "act": In(act_shape), **{name: In(1) for name in OutputStationaryPe.FLAGS},
+            "weights_in": In(weights), "weights_out": Out(weights),
             "acc": Out(cols * acc_width), "low_done": Out(cols), "high_done": Out(cols)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         act: Value = self.act
-        valid: Value = self.valid
-        swap: Value = self.swap
+        flags: dict[str, Value] = {name: getattr(self, name) for name in OutputStationaryPe.FLAGS}
         weights, sums, low_done, high_done = [], [], [], []
         for col in range(self.cols):
             pe = shared(lambda: OutputStationaryPe(**self.pe_parameters), "pe")
             m.submodules[f"pe_{col}"] = pe
-            m.d.comb += [pe.act_in.eq(act), pe.valid_in.eq(valid), pe.swap_in.eq(swap),
+            m.d.comb += [pe.act_in.eq(act), *(getattr(pe, f"{name}_in").eq(flag) for name, flag in flags.items()),
                          pe.weight_in.eq(lane(self.weights_in, col, self.weight_shape.width))]
-            low_done.append(swap)
-            high_done.append(pe.swap_out)
+            low_done.append(flags["done"])
+            high_done.append(pe.done_out)
             weights.append(pe.weight_out)
             sums.append(pe.acc)
-            act, valid, swap = pe.act_out, pe.valid_out, pe.swap_out
+            act, flags = pe.act_out, {name: getattr(pe, f"{name}_out") for name in flags}
         m.d.comb += [self.weights_out.eq(Cat(*weights)), self.acc.eq(Cat(*sums)),
                      self.low_done.eq(Cat(*low_done)), self.high_done.eq(Cat(*high_done))]
         return m
@@ -69,12 +70,10 @@ def finished_sums(row: OutputStationaryRow, cols: int, acc_width: int) -> Value:
 class OutputStationaryArray(wiring.Component):
     """``rows`` x ``cols`` PEs that keep the sums, and the tree that drains them.
 
-    Lane r of ``acts`` feeds row r and lane c of ``weights`` column c; the caller skews them, lane i one
-    cycle behind lane i - 1. Bit r of ``valid`` is low with operands of row r that are a bubble. ``swap`` is the
-    swap of PE (0, 0). In cycle t + i + j + DRAIN_LATENCY after a swap in cycle t, lane j of ``sums`` carries the
-    sum of PE (i, j): its low half; the high half follows one cycle later. Lanes without a finished sum carry zero.
-    Swaps are at least ``rows``
-    cycles apart. The first swap behind a reset clears what the sums held.
+    Lane r of ``acts`` feeds row r and lane c of ``weights`` column c; the caller skews them, lane i one cycle
+    behind lane i - 1. The flags are those of PE (0, 0). In cycle t + i + j + DRAIN_LATENCY after a ``done`` in cycle t,
+    lane j of ``sums`` carries the sum of PE (i, j): its low half; the high half follows one cycle later. Lanes without
+    a finished sum carry zero. ``done`` comes at most every ``rows`` cycles.
     """
 
     def __init__(self, *, rows: int, cols: int, act_shape: Shape, weight_shape: Shape, acc_width: int,
@@ -88,20 +87,22 @@ class OutputStationaryArray(wiring.Component):
             "cols": cols, "act_shape": act_shape, "weight_shape": weight_shape, "acc_width": acc_width,
             "overflow": overflow, "pipeline": pipeline, "target": target}
         super().__init__({
-            "acts": In(rows * act_shape.width), "valid": In(rows), "weights": In(cols * weight_shape.width),
-            "swap": In(1), "sums": Out(cols * acc_width)})
+            "acts": In(rows * act_shape.width), "weights": In(cols * weight_shape.width),
+            **{name: In(1) for name in OutputStationaryPe.FLAGS}, "sums": Out(cols * acc_width)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         weights: Value = self.weights
-        swap: Value = self.swap
+        flags: dict[str, Value] = {name: getattr(self, name) for name in OutputStationaryPe.FLAGS}
         grid = []
         for i in range(self.rows):
             row = shared(lambda: OutputStationaryRow(**self.row_parameters), "row")
             m.submodules[f"row_{i}"] = row
-            m.d.comb += [row.act.eq(lane(self.acts, i, self.act_shape.width)), row.valid.eq(self.valid[i]),
-                         row.weights_in.eq(weights), row.swap.eq(swap)]
-            weights, swap = row.weights_out, delayed(m, swap, 1, f"swap_{i + 1}", own=True)
+            m.d.comb += [row.act.eq(lane(self.acts, i, self.act_shape.width)), row.weights_in.eq(weights),
+                         *(getattr(row, name).eq(flag) for name, flag in flags.items())]
+            weights = row.weights_out
+            flags = {name: delayed(m, flag, 1, f"{name}_{i + 1}", own=True, reset=name == "done")
+                     for name, flag in flags.items()}
             grid.append(row)
         # No two rows of a column finish in one cycle. A LUT takes two sums and their two flags, then a tree merges
         # the pairs: half a LUT per drained bit and no shadow register in the PE.

@@ -31,10 +31,10 @@ def stored_layout(channel: data.StructLayout) -> data.StructLayout:
 class ChannelLoader(wiring.Component):
     """Takes one beat per channel off a stream and writes it to the lane and address where it is used.
 
-    ``take`` starts ``count`` channels, in the bank not filled last. Channel i goes to lane
+    ``count`` channels are ``wanted`` until ``take`` tells that they begin, in the bank not filled last, when the
+    results that use that bank have left: ``opened`` and ``closed`` bracket a job's use of a bank. Channel i goes to lane
     i mod ``lanes``, address i // ``lanes`` of the bank. ``available`` is high while there is a complete group of
-    ``lanes`` channels (or the rest of them) that was not ``used`` yet. ``idle`` waits until the results
-    that use the other bank have left: ``opened`` and ``closed`` bracket a job's use of a bank. A parameter is
+    ``lanes`` channels (or the rest of them) that was not ``used`` yet. A parameter is
     written one cycle behind its beat, which is still long before a row needs it.
     """
 
@@ -46,8 +46,8 @@ class ChannelLoader(wiring.Component):
         self.jobs_max = jobs_max
         self.layout = layout
         super().__init__({
-            "beats": In(stream.Signature(layout)), "take": In(1), "count": In(range(channels_max + 1)),
-            "idle": Out(1), "available": Out(1), "used": In(1),
+            "beats": In(stream.Signature(layout)), "wanted": In(1), "take": Out(1), "count": In(range(channels_max + 1)),
+            "available": Out(1), "used": In(1),
             "opened": In(1), "opened_bank": In(1), "closed": In(1), "closed_bank": In(1),
             "write": Out(lanes), "write_address": Out(range(2 * groups)), "write_data": Out(stored_layout(layout))})
 
@@ -63,15 +63,25 @@ class ChannelLoader(wiring.Component):
         m.d.comb += [
             self.beats.ready.eq(loading),
             complete.eq(loading & self.beats.valid & (lane_select[-1] | final))]
-        with m.If(self.take):
-            m.d.sync += [loading.eq(1), bank.eq(~bank), left.eq(self.count), final.eq(self.count == 1), lane_select.eq(1),
-                         address.eq(Mux(bank, 0, self.groups))]
+        last_beat = loading & self.beats.valid & final
+        # The counters are free from the last beat on; the address serves that beat, too.
+        next_is_wanted = self.wanted & (~loading | final)
+        with m.If(next_is_wanted):
+            m.d.sync += left.eq(self.count)
         with m.Elif(loading & self.beats.valid):
-            m.d.sync += [left.eq(left - 1), final.eq(left == 2), loading.eq(~final),
-                         lane_select.eq(lane_select.rotate_left(1)),
-                         address.eq(address + lane_select[-1])]
+            m.d.sync += left.eq(left - 1)
+        with m.If(next_is_wanted & (~loading | self.beats.valid)):
+            m.d.sync += address.eq(Mux(bank, 0, self.groups))
+        with m.Elif(loading & self.beats.valid):
+            m.d.sync += address.eq(address + lane_select[-1])
+        with m.If(loading & self.beats.valid):
+            m.d.sync += lane_select.eq(Mux(final, 1, lane_select.rotate_left(1)))
+        with m.If(self.take):
+            m.d.sync += [loading.eq(1), bank.eq(~bank), final.eq(self.count == 1)]
+        with m.Elif(loading & self.beats.valid):
+            m.d.sync += [loading.eq(~final), final.eq(left == 2)]
         self._count_groups(m, complete)
-        self._count_jobs(m, ~loading | (self.beats.valid & final), bank)
+        m.d.comb += self.take.eq(self.wanted & (~loading | last_beat) & self._other_bank_is_free(m, bank))
         return m
 
     def _prescaled(self) -> list[object]:
@@ -88,11 +98,11 @@ class ChannelLoader(wiring.Component):
         with m.Elif(self.used):
             m.d.sync += self.available.eq(fresh != 1)
 
-    def _count_jobs(self, m: Module, loaded: Value, bank: Signal) -> None:
+    def _other_bank_is_free(self, m: Module, bank: Signal) -> Value:
         users = [Signal(range(self.jobs_max + 1), name=f"users_{i}") for i in range(2)]
         # A job is accepted late in its cycle; whoever is offered next asks two cycles later.
         opened = delayed(m, self.opened, 1, "opened", reset=True)
         opened_bank = delayed(m, self.opened_bank, 1, "opened_bank")
         for i, count in enumerate(users):
             m.d.sync += count.eq(count + (opened & (opened_bank == i)) - (self.closed & (self.closed_bank == i)))
-        m.d.comb += self.idle.eq(loaded & (Mux(bank, users[0], users[1]) == 0))
+        return Mux(bank, users[0] == 0, users[1] == 0)

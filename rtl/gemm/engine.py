@@ -144,7 +144,7 @@ class GemmEngine(wiring.Component):
             operand=self.act_operand if name == "act" else self.weight_operand,
             zero_point=self.zero_points[name], resident=name == "weight", window_max=window_max,
             inner_max=inner_max, outer_max=outer_max, stride=stride, name=name,
-            # Bubbles that move are told by valid bits, or make sums that nobody takes; what is held must be zero where k ends.
+            # Bubbles that move make no sum, or one that nobody takes; what is held must be zero where k ends.
             gated=(self.dataflow, name) in (("weight_stationary", "weight"), ("input_stationary", "act")))
 
     def _path(self, *, acc_width: int, split: bool, groups: int) -> ResultPath:
@@ -179,14 +179,15 @@ class GemmEngine(wiring.Component):
         m.submodules.array = array
         m.submodules.result_path = path
         self._connect_passes(m, buffers, sequencer, {"act": "act", "weight": "weight"})
-        # The last operands meet in PE (0, 0) READ_LATENCY cycles behind their step, are in the sum
-        # pe_pipeline + 1 cycles later, and the sequencer's swap itself is one cycle behind the step.
-        to_swap = READ_LATENCY + self.pe_pipeline
+        # Operands meet in PE (0, 0) READ_LATENCY cycles behind their step; their product and its flags are there
+        # pe_pipeline cycles later, and the sum is finished one cycle behind its last product, as `done` is behind the step.
+        to_product = READ_LATENCY + self.pe_pipeline
         m.d.comb += [
-            array.acts.eq(buffers["act"].operands), array.valid.eq(buffers["act"].valid),
-            array.weights.eq(buffers["weight"].operands),
-            array.swap.eq(delayed(m, sequencer.swap, to_swap, "swap")), path.sums.eq(array.sums)]
-        self._name_rows(m, sequencer, path, to_swap + DRAIN_LATENCY - CHANNEL_LATENCY)
+            array.acts.eq(buffers["act"].operands), array.weights.eq(buffers["weight"].operands),
+            array.valid.eq(delayed(m, sequencer.stepping, to_product, "valid")),
+            array.first.eq(delayed(m, sequencer.first, to_product, "first")),
+            array.done.eq(delayed(m, sequencer.done, to_product, "done", reset=True)), path.sums.eq(array.sums)]
+        self._name_rows(m, sequencer, path, to_product + DRAIN_LATENCY - CHANNEL_LATENCY)
         return sequencer, path
 
     def _stationary_operand(self, m: Module, buffers: dict[str, OperandBuffer],
@@ -262,57 +263,47 @@ class GemmEngine(wiring.Component):
         accepted have begun to load.
         """
         job = self.job.payload
-        accepted, offered, refused, refusal = Signal(), Signal(), Signal(), Signal(4)
+        accepted, offered, offers, refused = Signal(), Signal(), Signal(), Signal()
+        refusal = Signal(4)
         code = self._objection(m, accepted, buffers["weight"].error)
-        settling = self.job.valid & ~refused
-        m.d.comb += self.job.ready.eq(accepted | refused)
-        m.d.sync += [offered.eq(settling & (code == 0) & ~accepted), refused.eq(settling & (code != 0) & ~accepted),
-                     refusal.eq(Mux(settling & ~accepted, code, 0))]
-
+        settling = self.job.valid & ~refused & ~offered
+        m.d.comb += [offers.eq(settling & (code == 0)), self.job.ready.eq(accepted | refused)]
+        m.d.sync += [offered.eq(offers | (offered & ~accepted)), refused.eq(settling & (code != 0)),
+                     refusal.eq(Mux(settling, code, 0))]
         new_weights = ~job.reuse_weights
-        all_taken: list[Value] = []
+        missing: list[Value] = []
 
-        def part(name: str, needed: Value | int = 1) -> Signal:
-            """Whether a part has the offered job already; only a part that is ``needed`` is waited for."""
-            taken = Signal(name=f"{name}_taken")
-            all_taken.append(taken if isinstance(needed, int) else taken | ~needed)
-            return taken
+        def part(name: str, takes_it: Value, needed: Value | int = 1) -> Signal:
+            """High from when the job is offered until the part takes it, if the part is ``needed``."""
+            wanted = Signal(name=f"{name}_wanted")
+            missing.append(wanted)
+            m.d.sync += wanted.eq((offers & needed) | (wanted & ~takes_it))
+            return wanted
 
-        def hand_out(name: str, wanted: Value, take: Value, needed: Value | int = 1) -> Signal:
-            taken = part(name, needed)
-            m.d.comb += wanted.eq(offered & ~taken & needed)
-            m.d.sync += taken.eq((taken | take) & ~accepted)
-            return taken
-
-        act_taken = hand_out("act", buffers["act"].wanted, buffers["act"].take)
-        weight_taken = hand_out("weight", buffers["weight"].wanted, buffers["weight"].take, new_weights)
-        # A reader turns to new weights when they have begun to load: its turn frees the other bank.
-        weights_begun = Signal()
-        m.d.sync += weights_begun.eq(offered & ~accepted & (weight_taken | buffers["weight"].take | job.reuse_weights))
+        act_wanted = part("act", buffers["act"].take)
+        weight_wanted = part("weight", buffers["weight"].take, new_weights)
+        m.d.comb += [buffers["act"].wanted.eq(act_wanted), buffers["weight"].wanted.eq(weight_wanted)]
 
         def reader(name: str, takes: Value, took: Value, may_take: Value, reads_weights: bool) -> None:
-            taken = part(name)
-            m.d.comb += may_take.eq((weights_begun if reads_weights else offered) & ~taken)
-            m.d.sync += taken.eq((taken | took) & ~accepted)
+            wanted = part(name, took)
+            m.d.comb += may_take.eq(wanted)
             if reads_weights:
-                m.d.comb += [buffers["weight"].turning.eq(takes), buffers["weight"].turn.eq(took),
-                             buffers["weight"].switch.eq(new_weights)]
+                # It turns to new weights when they have begun to load: its turn frees the other bank.
+                m.d.comb += [may_take.eq(wanted & ~weight_wanted), buffers["weight"].turning.eq(takes),
+                             buffers["weight"].turn.eq(took), buffers["weight"].switch.eq(new_weights)]
 
         pushes_weights = self.dataflow == "weight_stationary"
         reader("sequencer", sequencer.takes, sequencer.took, sequencer.may_take, not pushes_weights)
         if self.dataflow != "output_stationary":
             reader("push", sequencer.push_takes, sequencer.push_took, sequencer.push_may_take, pushes_weights)
         if channels is not None:
-            channel_wanted = Signal()
-            m.d.comb += channels.take.eq(channel_wanted & channels.idle)
-            hand_out("channel", channel_wanted, channels.take, new_weights)
             bank = Signal(init=1)
             opened_bank = bank ^ new_weights
             with m.If(accepted):
                 m.d.sync += bank.eq(opened_bank)
-            m.d.comb += [channels.count.eq(job.n),
+            m.d.comb += [channels.wanted.eq(part("channel", channels.take, new_weights)), channels.count.eq(job.n),
                          channels.opened.eq(accepted), channels.opened_bank.eq(opened_bank)]
-        m.d.comb += [accepted.eq(offered & Cat(*all_taken).all()), sequencer.m.eq(job.m), sequencer.n.eq(job.n),
+        m.d.comb += [accepted.eq(offered & ~Cat(*missing).any()), sequencer.m.eq(job.m), sequencer.n.eq(job.n),
                      sequencer.k.eq(job.k), sequencer.reuse.eq(job.reuse_weights)]
         for name, buffer in buffers.items():
             inner, outer = self._fill_counts(name)
@@ -320,7 +311,7 @@ class GemmEngine(wiring.Component):
                          buffer.outer.eq(getattr(job, outer))]
             if self.zero_points[name]:
                 m.d.comb += buffer.zero_point.eq(getattr(job, f"{name}_zero_point"))
-        return accepted, refusal, {"act": act_taken, "weight": weight_taken}
+        return accepted, refusal, {"act": offered & ~act_wanted, "weight": offered & ~weight_wanted}
 
     def _objection(self, m: Module, accepted: Value, weight_error: Value) -> Value:
         """The error code of the job at the port, 0 if it is legal."""

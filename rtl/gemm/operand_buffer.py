@@ -13,9 +13,9 @@ READ_LATENCY = 2  # memory, its output register
 class OperandLane(wiring.Component):
     """The memory of one lane.
 
-    ``operand(t + 2)`` is the element at ``read_address(t)``, less the zero point that was at
-    ``zero_point`` when it was written, and ``valid(t + 2)`` is ``read_valid(t)``; a ``gated`` operand is zero where
-    that is low. ``next_address`` and ``next_valid`` are the read port one cycle later: the next lane's.
+    ``operand(t + 2)`` is the element at ``read_address(t)``, less the zero point that was at ``zero_point``
+    when it was written; a ``gated`` operand is zero if ``read_valid(t)`` is low. ``next_address`` and ``next_valid``
+    are the read port one cycle later: the next lane's.
     """
 
     def __init__(self, *, element: Shape, operand: Shape, depth: int, zero_point: bool, gated: bool) -> None:
@@ -28,8 +28,7 @@ class OperandLane(wiring.Component):
         members: dict[str, wiring.Member] = {
             "write_enable": In(1), "write_address": In(address), "write_data": In(element),
             "read_valid": In(1), "read_address": In(address),
-            "next_valid": Out(1), "next_address": Out(address), "operand": Out(operand),
-            "valid": Out(1)}
+            "next_valid": Out(1), "next_address": Out(address), "operand": Out(operand)}
         if zero_point:
             members["zero_point"] = In(element)
         super().__init__(members)
@@ -48,9 +47,10 @@ class OperandLane(wiring.Component):
             read.en.eq(1), read.addr.eq(self.read_address)]
         # A register with nothing in front of it and no reset moves into the block RAM.
         fetched = Signal(self.operand_shape, reset_less=True)
-        m.d.sync += [self.next_valid.eq(self.read_valid), fetched.eq(read.data), self.valid.eq(self.next_valid)]
+        fetched_valid = Signal()
+        m.d.sync += [self.next_valid.eq(self.read_valid), fetched.eq(read.data), fetched_valid.eq(self.next_valid)]
         m.d.comb += [self.next_address.eq(delayed(m, self.read_address, 1, "address")),
-                     self.operand.eq(Mux(self.valid, fetched, 0) if self.gated else fetched)]
+                     self.operand.eq(Mux(fetched_valid, fetched, 0) if self.gated else fetched)]
         return m
 
 
@@ -126,7 +126,7 @@ class OperandBuffer(wiring.Component):
     their end. Otherwise the memory is a ring. ``wanted`` and ``take`` are those of :class:`Fill`.
 
     ``operands`` holds lane 0 in its low bits: READ_LATENCY cycles behind ``step``, lane i another i
-    cycles, with a bit of ``valid`` for each lane that tells steps from bubbles; ``gated`` operands are zero there.
+    cycles. Where there was no step ``gated`` operands are zero, others are anything.
     """
 
     def __init__(self, *, lanes: int, element: Shape, operand: Shape, zero_point: bool, resident: bool,
@@ -149,7 +149,7 @@ class OperandBuffer(wiring.Component):
             "beats": In(stream.Signature(beat)), "wanted": In(1), "take": Out(1), "inner": In(range(inner_max + 1)),
             "outer": In(range(outer_max + 1)), "error": Out(1),
             "available": Out(1), "step": In(1), "first_pass": In(1), "last_pass": In(1), "end_pass": In(1),
-            "operands": Out(lanes * operand.width), "valid": Out(lanes)}
+            "operands": Out(lanes * operand.width)}
         if resident:
             members |= {"turning": In(1), "turn": In(1), "switch": In(1)}
         if zero_point:
@@ -184,16 +184,16 @@ class OperandBuffer(wiring.Component):
         m.d.comb += self.available.eq(some | ~self.first_pass)
 
     def _two_banks(self, m: Module, fill: Fill, write_address: Signal, read_address: Signal) -> None:
-        next_bank, cooling = Signal(), Signal(range(self.lanes + 1))
+        next_bank, cooling, cold = Signal(), Signal(range(self.lanes + 1)), Signal(init=1)  # cold: cooling is 0
 
         def start(of_bank: Value) -> Value:
             return Mux(of_bank, Const(self.window_max, len(read_address)), 0)
 
-        m.d.comb += [fill.room.eq(1), fill.wanted.eq(self.wanted & (cooling == 0))]
+        m.d.comb += [fill.room.eq(1), fill.wanted.eq(self.wanted & cold)]
         with m.If(self.turn & self.switch):
-            m.d.sync += cooling.eq(self.lanes)
-        with m.Elif(cooling != 0):
-            m.d.sync += cooling.eq(cooling - 1)
+            m.d.sync += [cooling.eq(self.lanes), cold.eq(0)]
+        with m.Elif(~cold):
+            m.d.sync += [cooling.eq(cooling - 1), cold.eq(cooling == 1)]
         filling = Signal(init=1)  # so that the first job fills and reads bank 0
         with m.If(self.take):
             m.d.sync += filling.eq(~filling)
@@ -235,7 +235,7 @@ class OperandBuffer(wiring.Component):
     def _lanes(self, m: Module, fill: Fill, write_address: Value, read_address: Value) -> None:
         valid: Value = self.step
         address: Value = read_address
-        operands, lanes_valid = [], []
+        operands = []
 
         def make_lane() -> OperandLane:
             return OperandLane(element=self.element, operand=self.operand_shape, depth=self.depth,
@@ -262,6 +262,5 @@ class OperandBuffer(wiring.Component):
             if self.has_zero_point:
                 m.d.comb += lane.zero_point.eq(at["zero_point"])
             operands.append(lane.operand)
-            lanes_valid.append(lane.valid)
             valid, address = lane.next_valid, lane.next_address
-        m.d.comb += [self.operands.eq(Cat(*operands)), self.valid.eq(Cat(*lanes_valid))]
+        m.d.comb += self.operands.eq(Cat(*operands))

@@ -21,24 +21,26 @@ def saturated(value: Value, width: int) -> Value:
     return Mux(value > high, Const(high, signed(width)), Mux(value < -high - 1, Const(-high - 1, signed(width)), value))
 
 
-def pass_on(m: Module, value: Value, port: Value, name: str, *, own: bool = False) -> None:
-    """``port`` is ``value`` one cycle later, unaffected by reset."""
-    m.d.comb += port.eq(delayed(m, Value.cast(value), 1, name, own=own))
+def pass_on(m: Module, value: Value, port: Value, name: str, *, own: bool = False, reset: bool = False) -> None:
+    """``port`` is ``value`` one cycle later; ``own`` and ``reset`` as in :func:`delayed`."""
+    m.d.comb += port.eq(delayed(m, Value.cast(value), 1, name, own=own, reset=reset))
 
 
 class OutputStationaryPe(wiring.Component):
     """Multiplies what passes by and keeps the sum.
 
-    ``act`` and ``valid`` move east and ``weight`` south, one PE per cycle. The product of the operands that are at
-    the inputs in cycle t joins the sum at the end of cycle t + ``pipeline``, if ``valid_in`` is high with them. A tile
-    ends by ``swap_in``: while it is high the finished sum stands in ``acc`` and the product at hand starts the next.
+    ``act`` moves east and ``weight`` south, one PE per cycle. The product of the operands that are at the inputs in
+    cycle t is at hand ``pipeline`` cycles later, and so are its flags: it joins the sum at the end of that cycle if
+    ``valid_in`` is high, and starts a new one if ``first_in`` is high, too. While ``done_in`` is high the sum is finished.
 
     The sum is split, so that its carry chain is half as long: the low half of ``acc`` (bits below
-    ``low_half(acc_width)``) is complete while ``swap_in`` is high, the high half one cycle later,
-    while ``swap_out`` is. ``overflow`` "exact" and "wrap" add modulo ``2**acc_width``; "saturate"
-    clamps after every product. No register is reset: a swap clears
-    the sum, and operands on their way run out ahead of the next ones.
+    ``low_half(acc_width)``) is complete while ``done_in`` is high, the high half one cycle later,
+    while ``done_out`` is. ``overflow`` "exact" and "wrap" add modulo ``2**acc_width``; "saturate"
+    clamps after every product. The flags move east. Only ``done`` is reset: it would drain what a job before the reset
+    left into sums of the next.
     """
+
+    FLAGS = ("valid", "first", "done")
 
     def __init__(self, *, act_shape: Shape, weight_shape: Shape, acc_width: int, overflow: str = "exact",
                  pipeline: int = 2, target: str = "generic") -> None:
@@ -50,19 +52,19 @@ class OutputStationaryPe(wiring.Component):
         self.overflow = overflow
         self.pipeline = pipeline
         self.target = target
+        flags = {f"{name}_in": In(1) for name in self.FLAGS} | {f"{name}_out": Out(1) for name in self.FLAGS}
         super().__init__({
-            "act_in": In(act_shape), "act_out": Out(act_shape), "valid_in": In(1), "valid_out": Out(1),
-            "weight_in": In(weight_shape), "weight_out": Out(weight_shape),
-            "swap_in": In(1), "swap_out": Out(1), "acc": Out(acc_width)})
+            "act_in": In(act_shape), "act_out": Out(act_shape),
+            "weight_in": In(weight_shape), "weight_out": Out(weight_shape), **flags, "acc": Out(acc_width)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.multiplier = multiplier = Multiplier(
             a_shape=self.act_shape, b_shape=self.weight_shape, latency=self.pipeline, target=self.target)
-        m.d.comb += [multiplier.a.eq(self.act_in), multiplier.a_clear.eq(~self.valid_in),
-                     multiplier.b.eq(self.weight_in), multiplier.b_enable.eq(1)]
-        for name in ("act", "valid", "weight", "swap"):
-            pass_on(m, getattr(self, f"{name}_in"), getattr(self, f"{name}_out"), name, own=name in ("valid", "swap"))
+        m.d.comb += [multiplier.a.eq(self.act_in), multiplier.b.eq(self.weight_in), multiplier.b_enable.eq(1)]
+        for name in ("act", "weight", *self.FLAGS):
+            pass_on(m, getattr(self, f"{name}_in"), getattr(self, f"{name}_out"), name, own=name in self.FLAGS,
+                    reset=name == "done")
         if self.overflow == "saturate":
             self._saturating_sum(m, multiplier.p)
         else:
@@ -72,22 +74,24 @@ class OutputStationaryPe(wiring.Component):
     def _saturating_sum(self, m: Module, product: Value) -> None:
         low = low_half(self.acc_width)
         acc = Signal(signed(self.acc_width), reset_less=True)
-        high_delayed = Signal(self.acc_width - low, reset_less=True)
-        m.d.sync += [
-            acc.eq(saturated(Mux(self.swap_in, 0, acc) + product, self.acc_width)), high_delayed.eq(acc[low:])]
-        m.d.comb += self.acc.eq(Cat(acc[:low], high_delayed))
+        with m.If(self.valid_in):
+            m.d.sync += acc.eq(saturated(Mux(self.first_in, 0, acc) + product, self.acc_width))
+        m.d.comb += self.acc.eq(Cat(acc[:low], delayed(m, acc[low:], 1, "high")))
 
     def _split_sum(self, m: Module, product: Value) -> None:
         low = low_half(self.acc_width)
         high = self.acc_width - low
         extended = Signal(signed(self.acc_width))
-        acc_low, carry = Signal(low, reset_less=True), Signal(reset_less=True)
-        acc_high, product_high = Signal(high, reset_less=True), Signal(high, reset_less=True)
+        acc_low, acc_high = Signal(low, reset_less=True), Signal(high, reset_less=True)
+        carry = Signal(reset_less=True)
         m.d.comb += extended.eq(product)
-        m.d.sync += product_high.eq(extended[low:])
-        low_sum = self._add(m, "low", acc_low, extended[:low], clear=self.swap_in)
-        high_sum = self._add(m, "high", acc_high, product_high, clear=self.swap_out, carry_in=carry)
-        m.d.sync += [Cat(acc_low, carry).eq(low_sum), acc_high.eq(high_sum)]
+        product_high = delayed(m, extended[low:], 1, "product_high")
+        low_sum = self._add(m, "low", acc_low, extended[:low], clear=self.first_in)
+        high_sum = self._add(m, "high", acc_high, product_high, clear=self.first_out, carry_in=carry)
+        with m.If(self.valid_in):
+            m.d.sync += Cat(acc_low, carry).eq(low_sum)
+        with m.If(self.valid_out):
+            m.d.sync += acc_high.eq(high_sum)
         m.d.comb += self.acc.eq(Cat(acc_low, acc_high))
 
     def _add(self, m: Module, name: str, kept: Value, added: Value, *, clear: Value,

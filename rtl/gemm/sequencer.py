@@ -79,9 +79,9 @@ class Remaining:
 class OutputStationarySequencer(wiring.Component):
     """Tiles of ``rows`` x ``cols`` results, K steps each, columns of tiles inside rows of tiles.
 
-    Both operand buffers step together. ``rows_out`` (with ``rows_valid``) names the rows of a finished
-    tile one after the other, beginning in the cycle behind its last step; ``swap`` is high in that
-    first cycle. Last steps are at least ``rows`` cycles apart, because a column drains one sum a cycle.
+    Both operand buffers step together. ``rows_out`` (with ``rows_valid``) names the rows of a finished tile one
+    after the other, beginning in the cycle behind its last step; ``done`` is high in that first cycle, ``first`` with
+    a tile's first step. Last steps are at least ``rows`` cycles apart, because a column drains one sum a cycle.
     """
 
     def __init__(self, *, rows: int, cols: int, limits: tuple[int, int, int], credits: int) -> None:
@@ -95,7 +95,7 @@ class OutputStationarySequencer(wiring.Component):
             **{f"act_{name}": member for name, member in pass_members().items()},
             **{f"weight_{name}": member for name, member in pass_members().items()},
             "channel_available": In(1), "channel_used": Out(1), "credit_returned": In(1),
-            "swap": Out(1), "rows_valid": Out(1), "rows_out": Out(layout)})
+            "first": Out(1), "done": Out(1), "rows_valid": Out(1), "rows_out": Out(layout)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -103,6 +103,7 @@ class OutputStationarySequencer(wiring.Component):
         left_n = Remaining("n", self.limits[1], self.cols)
         left_k = Remaining("k", self.limits[2], 1)
         active, first_m, first_n, reuse = Signal(), Signal(), Signal(), Signal()
+        first_k = Signal()
         bank = Signal(init=1)
         group = Signal(range(self.channel_groups))
         step, finish, ready, may_finish = Signal(), Signal(), Signal(), Signal()
@@ -120,13 +121,14 @@ class OutputStationarySequencer(wiring.Component):
             step.eq(active & ready & may_finish), finish.eq(step & left_k.last),
             self.waits_for_input.eq(active & ~ready),
             self.waits_for_output.eq(active & ready & left_k.last & ~room),
-            self.channel_used.eq(finish & fresh_channels),
+            self.channel_used.eq(finish & fresh_channels), self.first.eq(first_k),
             self.stepping.eq(step), self.act_step.eq(step), self.act_first_pass.eq(first_n), self.act_last_pass.eq(left_n.last),
             self.act_end_pass.eq(left_k.last),
             self.weight_step.eq(step), self.weight_first_pass.eq(first_m & ~reuse),
             self.weight_last_pass.eq(left_m.last), self.weight_end_pass.eq(left_k.last & left_n.last)]
 
         with m.If(step | (takes & ~active)):
+            m.d.sync += first_k.eq(takes | left_k.last)
             with m.If(takes):
                 left_m.start(m, self.m)
                 left_n.start(m, self.n)
@@ -167,9 +169,7 @@ class OutputStationarySequencer(wiring.Component):
     def _name_rows(self, m: Module, finish: Value, left_m: Remaining, left_n: Remaining, bank: Value,
                    group: Value) -> None:
         rows_left, ends_job = Signal(range(self.rows + 1)), Signal()
-        swap = Signal(init=1)  # high in a reset, for the sums that nothing else clears
-        m.d.sync += swap.eq(finish)
-        m.d.comb += self.swap.eq(swap)
+        m.d.sync += self.done.eq(finish)
         with m.If(finish):
             m.d.sync += [
                 rows_left.eq(left_m.part), self.rows_out.lanes.eq(left_n.part), self.rows_out.bank.eq(bank),
