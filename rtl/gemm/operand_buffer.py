@@ -173,14 +173,17 @@ class OperandBuffer(wiring.Component):
         return m
 
     def _count_fresh(self, m: Module, write: Value) -> None:
-        fresh = Signal(range(self.depth + 1))
+        """Whether a first pass finds a beat. Two counters that only count up have no adder behind the late ``write``."""
+        written = Signal(range(self.depth + 1))
+        following = Signal.like(written, init=1)  # the count of those used, and one
         some = Signal()
-        used = self.step & self.first_pass
-        m.d.sync += fresh.eq(fresh + write - used)
+        use = self.step & self.first_pass
         with m.If(write):
-            m.d.sync += some.eq(1)
-        with m.Elif(used):
-            m.d.sync += some.eq(fresh != 1)
+            m.d.sync += [written.eq(written + 1), some.eq(1)]
+        with m.Elif(use):
+            m.d.sync += some.eq(following != written)
+        with m.If(use):
+            m.d.sync += following.eq(following + 1)
         m.d.comb += self.available.eq(some | ~self.first_pass)
 
     def _two_banks(self, m: Module, fill: Fill, write_address: Signal, read_address: Signal) -> None:

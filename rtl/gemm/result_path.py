@@ -17,12 +17,17 @@ CHANNEL_LATENCY = 2
 FIFO_LATENCY = 3  # memory, its latch, its output register
 
 
-class ChannelMemory(wiring.Component):
-    """``value(t + 2)`` are the parameters at ``read_address(t)``; ``next_address`` is the next lane's.
+def _memory(layout: data.StructLayout, depth: int, target: str) -> Memory:
+    """A memory; on ECP5 in block RAM, however few its words.
 
-    On ECP5 in block RAM: as LUT RAM a lane's few words would take more LUT sites than its arithmetic, and its
-    address more wires.
+    As LUT RAM, the parameters of a lane would take more LUT sites than its arithmetic, and their address more wires.
     """
+    style = {"ram_style": "block"} if target == "ecp5" else {}
+    return Memory(shape=layout, depth=depth, init=[], attrs={"no_rw_check": 1} | style)
+
+
+class ChannelMemory(wiring.Component):
+    """``value(t + 2)`` are the parameters at ``read_address(t)``; ``next_address`` is the next lane's."""
 
     def __init__(self, *, layout: data.StructLayout, depth: int, target: str = "generic") -> None:
         self.layout = layout
@@ -34,9 +39,7 @@ class ChannelMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        style = {"ram_style": "block"} if self.target == "ecp5" else {}
-        m.submodules.memory = memory = Memory(shape=self.layout, depth=self.depth, init=[],
-                                              attrs={"no_rw_check": 1} | style)
+        m.submodules.memory = memory = _memory(self.layout, self.depth, self.target)
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [write.en.eq(self.write), write.addr.eq(self.write_address), write.data.eq(self.write_data),
                      read.en.eq(1), read.addr.eq(self.read_address)]
@@ -54,16 +57,17 @@ class ResultFifo(wiring.Component):
     word is offered FIFO_LATENCY cycles behind ``valid``, or as soon as those before it have left.
     """
 
-    def __init__(self, *, layout: data.StructLayout, depth: int) -> None:
+    def __init__(self, *, layout: data.StructLayout, depth: int, target: str = "generic") -> None:
         if depth & (depth - 1):
             raise ValueError(f"depth must be a power of two, not {depth!r}")
         self.layout = layout
         self.depth = depth
+        self.target = target
         super().__init__({"valid": In(1), "payload": In(layout), "o": Out(stream.Signature(layout))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.layout, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        m.submodules.memory = memory = _memory(self.layout, self.depth, self.target)
         write, read = memory.write_port(), memory.read_port()
         some, latched, advance, fetch = Signal(), Signal(), Signal(), Signal()
         following = Signal.like(read.addr, init=1)  # read.addr + 1, ready before it is asked for
@@ -127,7 +131,8 @@ class ResultPath(wiring.Component):
         lanes = delayed(m, self.rows.lanes, wait - 1, "row_lanes")
         keep = delayed(m, Cat(lanes > i for i in range(self.cols)), 1, "row_keep")
 
-        m.submodules.fifo = fifo = ResultFifo(layout=self.result.payload.shape(), depth=self.credits)
+        m.submodules.fifo = fifo = ResultFifo(
+            layout=self.result.payload.shape(), depth=self.credits, target=self.target)
         m.d.comb += [fifo.valid.eq(valid), fifo.payload.last.eq(row_end["last"]), fifo.payload.keep.eq(keep),
                      self.closed.eq(valid & row_end["last"]), self.closed_bank.eq(row_end["bank"])]
         for i, value in enumerate(aligned):
