@@ -1,0 +1,121 @@
+"""Between the passes over a frame: where frames end, and where their beats wait for what the whole frame decides."""
+
+from collections.abc import Mapping
+
+from amaranth.hdl import Module, ShapeLike, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+
+class FrameLimit(wiring.Component):
+    """Beats pass in the same cycle; the ``max_beats``-th of a frame gets ``last`` set if no other did.
+
+    So every frame fits a buffer of ``max_beats``, and nothing waits for the end of one that is longer.
+
+    Parameters
+    ----------
+    fields : Mapping[str, ShapeLike]
+        Of the payload; one is ``last``.
+    max_beats : int
+        At least 1.
+
+    Members
+    -------
+    i : In(stream.Signature(StructLayout(fields)))
+    o : Out(stream.Signature(StructLayout(fields)))
+    """
+
+    def __init__(self, *, fields: Mapping[str, ShapeLike], max_beats: int) -> None:
+        if max_beats < 1:
+            raise ValueError(f"max_beats must be at least 1, not {max_beats!r}")
+        self.max_beats = max_beats
+        signature = stream.Signature(data.StructLayout(dict(fields)))
+        super().__init__({"i": In(signature), "o": Out(signature)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        beat = Signal(range(self.max_beats))
+        m.d.comb += [
+            self.o.valid.eq(self.i.valid),
+            self.i.ready.eq(self.o.ready),
+            self.o.payload.eq(self.i.payload),
+            self.o.payload.last.eq(self.i.payload.last | (beat == self.max_beats - 1)),
+        ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += beat.eq(beat + 1)
+            with m.If(self.o.payload.last):
+                m.d.sync += beat.eq(0)
+        return m
+
+
+class FrameBuffer(wiring.Component):
+    """A ring of beats, each frame of which leaves together with the token that its whole made.
+
+    Beats and tokens keep their order; token n belongs to frame n. Holds ``depth`` beats and two more in the
+    registers of its output, so that frames of ``depth / 2`` beats stream back to back. A beat is offered no earlier than 3
+    cycles after it was taken, and not before its token; 1 beat per cycle. ``token`` is taken with the last beat
+    of its frame. ``i.ready`` depends on registers alone; ``o.valid`` on registers and ``token.valid``.
+
+    Parameters
+    ----------
+    item, token : Mapping[str, ShapeLike]
+        Fields of what waits and of what it waits for.
+    depth : int
+        A power of two.
+
+    Members
+    -------
+    i : In(stream.Signature(StructLayout(item, last)))
+    token : In(stream.Signature(StructLayout(token)))
+    o : Out(stream.Signature(StructLayout(item, token, last)))
+    """
+
+    LATENCY = 3
+
+    def __init__(self, *, item: Mapping[str, ShapeLike], token: Mapping[str, ShapeLike], depth: int) -> None:
+        if depth < 2 or depth & depth - 1:
+            raise ValueError(f"depth must be a power of two, at least 2, not {depth!r}")
+        self.depth = depth
+        super().__init__({
+            "i": In(stream.Signature(data.StructLayout({**item, "last": 1}))),
+            "token": In(stream.Signature(data.StructLayout(dict(token)))),
+            "o": Out(stream.Signature(data.StructLayout({**item, **token, "last": 1}))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        item_layout = self.i.payload.shape()
+        words = Value.cast(self.i.payload)
+        m.submodules.memory = memory = Memory(shape=len(words), depth=self.depth, init=[])
+        write_port, read_port = memory.write_port(), memory.read_port()
+        written, read = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))
+        full = Signal(2)  # bit 0: the memory's output holds a beat; bit 1: the register behind it
+        held = Signal(item_layout, reset_less=True)
+        move, fetch, taken = Signal(), Signal(), Signal()
+
+        m.d.comb += [
+            self.i.ready.eq(written ^ read != self.depth),
+            write_port.addr.eq(written[:-1]),
+            write_port.data.eq(words),
+            write_port.en.eq(self.i.valid & self.i.ready),
+            read_port.addr.eq(read[:-1]),
+            read_port.en.eq(fetch),
+            self.o.valid.eq(full[1] & self.token.valid),
+            taken.eq(self.o.valid & self.o.ready),
+            move.eq(~full[1] | taken),
+            fetch.eq(~full[0] | move),
+            self.token.ready.eq(full[1] & held.last & self.o.ready),
+        ]
+        with m.If(write_port.en):
+            m.d.sync += written.eq(written + 1)
+        with m.If(fetch):
+            m.d.sync += [full[0].eq(written != read), read.eq(read + (written != read))]
+        with m.If(move):
+            m.d.sync += [full[1].eq(full[0]), Value.cast(held).eq(read_port.data)]
+        for name in item_layout.members:
+            m.d.comb += self.o.payload[name].eq(held[name])
+        for name in self.token.payload.shape().members:
+            m.d.comb += self.o.payload[name].eq(self.token.payload[name])
+        return m
+
