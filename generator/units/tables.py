@@ -1,0 +1,77 @@
+"""Tables of the numeric units: every entry correctly rounded, computed here once for RTL, HLS C++ and golden model."""
+
+import functools
+import math
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+
+DIGITS = 60  # decimal digits on the way: far more than any entry has
+PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
+
+
+@functools.cache
+def exp2_falling(value_bits: int, table_bits: int) -> tuple[int, ...]:
+    """``round(2**(value_bits - i / 2**table_bits))`` for i = 0 .. ``2**table_bits``."""
+    with localcontext(prec=DIGITS):
+        return tuple(_rounded(Decimal(2) ** (value_bits - Decimal(i) / (1 << table_bits)))
+                     for i in range((1 << table_bits) + 1))
+
+
+@functools.cache
+def exp2_rising(value_bits: int, table_bits: int) -> tuple[int, ...]:
+    """``round(2**(value_bits + i / 2**table_bits))`` for i = 0 .. ``2**table_bits``."""
+    with localcontext(prec=DIGITS):
+        return tuple(_rounded(Decimal(2) ** (value_bits + Decimal(i) / (1 << table_bits)))
+                     for i in range((1 << table_bits) + 1))
+
+
+@functools.cache
+def log2(value_bits: int, table_bits: int) -> tuple[int, ...]:
+    """``round(2**value_bits * log2(1 + i / 2**table_bits))`` for i = 0 .. ``2**table_bits``."""
+    with localcontext(prec=DIGITS):
+        scale = (1 << value_bits) / Decimal(2).ln()
+        return tuple(_rounded((1 + Decimal(i) / (1 << table_bits)).ln() * scale)
+                     for i in range((1 << table_bits) + 1))
+
+
+@functools.cache
+def reciprocal(value_bits: int, table_bits: int) -> tuple[int, ...]:
+    """``round(2**value_bits / (1 + (i + 1/2) / 2**table_bits))`` for i below ``2**table_bits``."""
+    return tuple(((1 << value_bits + table_bits + 2) + divisor) // (2 * divisor)
+                 for divisor in range((2 << table_bits) + 1, 4 << table_bits, 2))
+
+
+@functools.cache
+def rsqrt(value_bits: int, count: int) -> tuple[int, ...]:
+    """``round(2**value_bits / sqrt(i + 1))`` for i below ``count``."""
+    return tuple((math.isqrt((4 << 2 * value_bits) // (i + 1)) + 1) // 2 for i in range(count))
+
+
+@functools.cache
+def sigmoid(value_bits: int, steps: int, reach: int) -> tuple[int, ...]:
+    """``round(2**value_bits * sigmoid(i / steps))`` for i = 0 .. ``steps * reach``."""
+    with localcontext(prec=DIGITS):
+        return tuple(_rounded((1 << value_bits) / (1 + (-Decimal(i) / steps).exp())) for i in range(steps * reach + 1))
+
+
+@functools.cache
+def gelu(fraction_bits: int, steps: int, entries: int) -> tuple[int, ...]:
+    """``round(2**fraction_bits * x * Phi(-x))`` at ``x = i / steps`` for i below ``entries``, the last one 0."""
+    with localcontext(prec=DIGITS):
+        scaled = [_rounded((1 << fraction_bits) * x * _normal_tail(x))
+                  for x in (Decimal(i) / steps for i in range(entries - 1))]
+    return (*scaled, 0)
+
+
+def _normal_tail(x: Decimal) -> Decimal:
+    """``Phi(-x)``: a half minus the power series of the density's integral; good to 40 digits up to x = 8."""
+    term = total = x
+    power = 0
+    while abs(term) > Decimal(10) ** -50:
+        power += 1
+        term *= -x * x / (2 * power)
+        total += term / (2 * power + 1)
+    return Decimal("0.5") - total / (2 * PI).sqrt()
+
+
+def _rounded(value: Decimal) -> int:
+    return int(value.to_integral_value(ROUND_HALF_UP))

@@ -1,0 +1,70 @@
+"""Elementwise integer operators of quantized networks, bit for bit as the hardware computes them."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tilewright.sim.golden.requantize import requantize
+
+
+def round_shift(value: ArrayLike, places: ArrayLike) -> NDArray[np.int64]:
+    """``value / 2**places`` to the nearest integer, ties to even; ``places`` from 0 to 62."""
+    whole, shift = np.asarray(value).astype(np.int64), np.asarray(places).astype(np.int64)
+    quotient = whole >> shift
+    rest = whole - (quotient << shift)
+    half = np.int64(1) << np.maximum(shift - 1, 0)
+    return quotient + ((shift > 0) & ((rest > half) | ((rest == half) & (quotient & 1 == 1))))
+
+
+def clamp(value: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """Saturated to ``width`` bits, two's complement."""
+    return np.clip(value, -(1 << width - 1), (1 << width - 1) - 1)
+
+
+def residual_add(
+    a: ArrayLike, b: ArrayLike, *, a_zero: ArrayLike, b_zero: ArrayLike, a_multiplier: ArrayLike,
+    b_multiplier: ArrayLike, shift: ArrayLike, zero_point: ArrayLike, out_width: int,
+) -> NDArray[np.int64]:
+    """``clamp(rne(((a - a_zero) * a_multiplier + (b - b_zero) * b_multiplier) / 2**shift) + zero_point)``: rounded once."""
+    a_part = (np.asarray(a).astype(np.int64) - a_zero) * np.asarray(a_multiplier).astype(np.int64)
+    b_part = (np.asarray(b).astype(np.int64) - b_zero) * np.asarray(b_multiplier).astype(np.int64)
+    return clamp(round_shift(a_part + b_part, shift) + zero_point, out_width)
+
+
+def dyadic(z: ArrayLike, *, multiplier: ArrayLike, shift: ArrayLike, out_width: int) -> NDArray[np.int64]:
+    """I-BERT's requantization: ``clamp(rne(z * multiplier / 2**shift))``, with a multiplier of at most ``2**31``."""
+    product = np.asarray(z).astype(np.int64) * np.asarray(multiplier).astype(np.int64)
+    return clamp(round_shift(product, shift), out_width)
+
+
+def multiply(
+    a: ArrayLike, b: ArrayLike, *, a_zero: ArrayLike, b_zero: ArrayLike, multiplier: ArrayLike, shift: ArrayLike,
+    zero_point: ArrayLike, out_width: int,
+) -> NDArray[np.int64]:
+    """``clamp(rne((a - a_zero) * (b - b_zero) * multiplier / 2**shift) + zero_point)``."""
+    product = (np.asarray(a).astype(np.int64) - a_zero) * (np.asarray(b).astype(np.int64) - b_zero)
+    return requantize(
+        product, multiplier=multiplier, shift=shift, zero_point=zero_point,
+        low=-(1 << out_width - 1), high=(1 << out_width - 1) - 1)
+
+
+def reduce_mean(
+    x: ArrayLike, last: ArrayLike, *, zero: ArrayLike, multiplier: ArrayLike, shift: ArrayLike, zero_point: ArrayLike,
+    out_width: int,
+) -> NDArray[np.int64]:
+    """One result per frame: ``clamp(rne(sum(x - zero) * multiplier / 2**shift) + zero_point)``.
+
+    A frame ends with the beat whose ``last`` is set. ``zero`` counts for its own beat; the other parameters are those of
+    the last beat. The multiplier holds the division by the length.
+    """
+    ends = np.flatnonzero(np.asarray(last))
+    running = np.cumsum(np.asarray(x).astype(np.int64) - zero)
+    sums = np.diff(running[ends], prepend=0)
+    multiplier, shift, zero_point = (np.broadcast_to(p, running.shape)[ends] for p in (multiplier, shift, zero_point))
+    return requantize(
+        sums, multiplier=multiplier, shift=shift, zero_point=zero_point,
+        low=-(1 << out_width - 1), high=(1 << out_width - 1) - 1)
+
+
+def lookup(x: ArrayLike, *, table: ArrayLike) -> NDArray[np.int64]:
+    """``table[x]``; a negative ``x`` counts from the end of the table, as its bits read unsigned."""
+    values = np.asarray(table).astype(np.int64)
+    return values[np.asarray(x).astype(np.int64) & len(values) - 1]
