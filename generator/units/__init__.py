@@ -6,9 +6,13 @@ error claim. A line here is all that makes it known to ``tilewright verify --uni
 
 from typing import Any
 
+from tilewright.units.argmax import ArgMax
 from tilewright.units.base import Unit
+from tilewright.units.exp2 import Exp2
 
 _UNITS: tuple[Unit[Any], ...] = (
+    Exp2(),
+    ArgMax(),
 )
 
 UNITS: dict[str, Unit[Any]] = {unit.name: unit for unit in _UNITS}

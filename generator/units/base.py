@@ -64,7 +64,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class Error:
-    """How far the golden model is from real arithmetic; reproduced within 10 % by the proof.
+    """How far the golden model is from real arithmetic.
+
+    A proof reproduces ``figure`` within 10 %; one that is only a ``bound``, it does not exceed.
 
     ``deviation(inputs, outputs)`` gives, for results to judge, the abscissa of the error plot and the signed
     error, two float64 arrays of one length.
@@ -75,6 +77,7 @@ class Error:
     abscissa: str  # what the plot runs over: "t"
     deviation: Callable[[Beats, Beats], tuple[NDArray[np.float64], NDArray[np.float64]]]
     source: str = ""  # where the figure or the form comes from, when not from the unit's own source
+    bound: bool = False
 
 
 P = TypeVar("P", bound=Parameters)
