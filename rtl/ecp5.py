@@ -10,11 +10,14 @@ from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Valu
 MULTIPLIER_WIDTH = 18
 
 
-def mult18x18d(a: Value, b: Value, product: Value, *, latency: int, b_enable: Value) -> Module:
+def mult18x18d(
+    a: Value, b: Value, product: Value, *, latency: int, b_enable: Value, enable: Value | None = None
+) -> Module:
     """One signed 18 x 18 multiplier with ``latency`` of its own register stages.
 
     latency 1 registers the inputs; 2 adds the output register; 3 adds the pipeline register between.
-    ``b_enable`` is the clock enable of the ``b`` input register. No register is reset. Operands stand in the high
+    ``b_enable`` is the clock enable of the ``b`` input register, ``enable`` that of all others (None: always).
+    No register is reset. Operands stand in the high
     bits, above zeros that cost no wire; sign bits below them would be as many arcs to one block.
     """
     operands = [Cat(value, Const(0, 1)) if not value.shape().signed else value for value in (a, b)]
@@ -22,7 +25,7 @@ def mult18x18d(a: Value, b: Value, product: Value, *, latency: int, b_enable: Va
     a_bits, b_bits = (Cat(Const(0, below), value) for below, value in zip(unused, operands, strict=True))
     product_bits = Signal(2 * MULTIPLIER_WIDTH)
     ports: dict[str, object] = {
-        "i_CLK0": ClockSignal(), "i_RST0": Const(0), "i_CE0": Const(1), "i_CE1": b_enable,
+        "i_CLK0": ClockSignal(), "i_RST0": Const(0), "i_CE0": Const(1) if enable is None else enable, "i_CE1": b_enable,
         "i_SIGNEDA": Const(1), "i_SIGNEDB": Const(1), "i_SOURCEA": Const(0), "i_SOURCEB": Const(0),
     }
     parameters: dict[str, object] = {

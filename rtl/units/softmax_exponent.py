@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 from tilewright.rtl.units.frame_buffer import FrameBuffer, FrameLimit
 from tilewright.rtl.units.frame_reciprocal import FrameReciprocal
 from tilewright.rtl.units.pipeline import Pipelined, Stages
+from tilewright.rtl.units.product import staged_product
 
 LOG2E = 94548  # round(log2(e) * 2**16)
 OCTAVES = ("below", "above")
@@ -39,12 +40,13 @@ def octave_shape(score_width: int, fraction: int) -> Shape:
 class ExponentFront(Pipelined):
     """``exp`` of each lane's score as ``mantissa * 2**octave``, and the greatest octave among the kept lanes.
 
-    Latency 7 cycles and one per level of the tree over the lanes, 1 beat per cycle. Per lane one multiplier for
+    Latency 11 cycles and one per level of the tree over the lanes, 1 beat per cycle. Per lane one multiplier for
     ``log2(e)``, one for the interpolation, and a ROM of ``2**table_bits`` words.
     """
 
     def __init__(
         self, *, lanes: int, score_width: int, fraction: int, mantissa_bits: int, table: Sequence[int], octave: str,
+        target: str = "generic",
     ) -> None:
         self.lanes = lanes
         self.score_width = score_width
@@ -52,6 +54,7 @@ class ExponentFront(Pipelined):
         self.mantissa_bits = mantissa_bits
         self.table = tuple(table)
         self.octave = octave
+        self.target = target
         self.octave_shape = octave_shape(score_width, fraction)
         super().__init__(
             inputs={"score": data.ArrayLayout(signed(score_width), lanes), "keep": lanes, "last": 1},
@@ -60,11 +63,11 @@ class ExponentFront(Pipelined):
                 "octave": data.ArrayLayout(self.octave_shape, lanes),
                 "top": self.octave_shape, "keep": lanes, "last": 1,
             },
-            latency=7 + ceil_log2(lanes))
+            latency=11 + ceil_log2(lanes))
 
     def datapath(self, stages: Stages, i: data.View) -> dict[str, ValueLike]:
         lanes = [self._lane(stages, i.score[k], f"_{k}") for k in range(self.lanes)]
-        keep = stages.stage(i.keep, "keep", cycles=6)
+        keep = stages.stage(i.keep, "keep", cycles=10)
         lowest = Const(-(1 << self.octave_shape.width - 1), self.octave_shape)
         candidates = [stages.stage(Mux(keep[k], octave, lowest), f"candidate_{k}", shape=self.octave_shape)
                       for k, (_, octave) in enumerate(lanes)]
@@ -80,10 +83,10 @@ class ExponentFront(Pipelined):
         }
 
     def _lane(self, stages: Stages, score: Value, suffix: str) -> tuple[Value, Value]:
-        """Mantissa and octave, 6 stages later."""
+        """Mantissa and octave, 10 stages later."""
         rising = self.octave == "below"
-        score = stages.stage(score, f"score{suffix}")
-        product = stages.stage(score * (LOG2E if rising else -LOG2E), f"product{suffix}")
+        factor = Const(LOG2E if rising else -LOG2E, signed(LOG2E.bit_length() + 1))
+        product = staged_product(stages, score, factor, f"product{suffix}", target=self.target)
         # -floor(v + 1/2) is floor(1/2 - v) but for the ties, which round down instead of up.
         y = stages.stage((product + (1 << 15) - (not rising)) >> 16, f"log2{suffix}",
                          shape=signed(self.score_width + 2))
@@ -96,11 +99,12 @@ class ExponentFront(Pipelined):
         entry_width = self.mantissa_bits + 1
         words = [entry | step << entry_width for entry, step in zip(self.table, steps, strict=False)]
         word = stages.table(words, index, f"table{suffix}", shape=unsigned(entry_width + step_width))
-        low = stages.stage(low, f"low{suffix}")
-        entry = stages.stage(word[:entry_width], f"entry{suffix}")
-        change = stages.stage(word[entry_width:] * low, f"change{suffix}") >> lower_bits
+        word = stages.stage(word, f"word{suffix}")
+        low = stages.stage(low, f"low{suffix}", cycles=2)
+        entry = stages.stage(word[:entry_width], f"entry{suffix}", cycles=3)
+        change = staged_product(stages, word[entry_width:], low, f"change{suffix}", target=self.target) >> lower_bits
         mantissa = stages.stage(entry + change if rising else entry - change, f"mantissa{suffix}", shape=unsigned(entry_width))
-        octave = stages.stage(whole, f"whole{suffix}", cycles=2, shape=self.octave_shape)
+        octave = stages.stage(whole, f"whole{suffix}", cycles=5, shape=self.octave_shape)
         octave = stages.stage(octave if rising else -octave, f"octave{suffix}", shape=self.octave_shape)
         return mantissa, octave
 
@@ -218,23 +222,24 @@ def _coarse(distance: Value) -> Value:
 
 
 class ExponentScale(Pipelined):
-    """``p = min((mantissa * reciprocal) >> (top - octave + drop), 2**out_bits - 1)``; latency 5 cycles, 1 beat per cycle."""
+    """``p = min((mantissa * reciprocal) >> (top - octave + drop), 2**out_bits - 1)``; latency 6 cycles, 1 beat per cycle."""
 
     def __init__(
-        self, *, lanes: int, mantissa_bits: int, octave: Shape, drop: int, out_bits: int
+        self, *, lanes: int, mantissa_bits: int, octave: Shape, drop: int, out_bits: int, target: str = "generic",
     ) -> None:
         self.lanes = lanes
         self.mantissa_bits = mantissa_bits
         self.octave = Shape.cast(octave)
         self.drop = drop
         self.out_bits = out_bits
+        self.target = target
         super().__init__(
             inputs={
                 "mantissa": data.ArrayLayout(mantissa_bits + 1, lanes), "octave": data.ArrayLayout(octave, lanes),
                 "keep": lanes, "reciprocal": RECIPROCAL_BITS, "top": octave, "last": 1,
             },
             outputs={"probability": data.ArrayLayout(out_bits, lanes), "last": 1},
-            latency=5)
+            latency=6)
 
     def datapath(self, stages: Stages, i: data.View) -> dict[str, ValueLike]:
         return {
@@ -245,8 +250,8 @@ class ExponentScale(Pipelined):
     def _lane(self, stages: Stages, i: data.View, k: int) -> Value:
         mantissa = stages.stage(Mux(i.keep[k], i.mantissa[k], 0), f"mantissa_{k}")
         reciprocal = stages.stage(i.reciprocal, f"reciprocal_{k}")
-        product = stages.stage(stages.stage(mantissa * reciprocal, f"product_{k}"), f"dropped_{k}") >> self.drop
-        distance = stages.stage(_clipped(i.top - i.octave[k], self.out_bits + 1), f"distance_{k}", cycles=3)
+        product = staged_product(stages, mantissa, reciprocal, f"product_{k}", target=self.target) >> self.drop
+        distance = stages.stage(_clipped(i.top - i.octave[k], self.out_bits + 1), f"distance_{k}", cycles=4)
         coarse = stages.stage(product >> _coarse(distance), f"coarse_{k}")
         fine = stages.stage(distance[:3], f"fine_{k}")
         exact = coarse >> fine
@@ -293,6 +298,7 @@ class SoftmaxExponent(wiring.Component):
     def __init__(
         self, *, lanes: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int,
         table: Sequence[int], octave: str, out_bits: int, max_beats: int,
+        target: str = "generic",
     ) -> None:
         if octave not in OCTAVES:
             raise ValueError(f"octave must be one of {', '.join(OCTAVES)}, not {octave!r}")
@@ -300,7 +306,7 @@ class SoftmaxExponent(wiring.Component):
         self.max_beats = max_beats
         scale_bits = RECIPROCAL_BITS - 1 - (octave == "above")
         self.front = ExponentFront(lanes=lanes, score_width=score_width, fraction=fraction, mantissa_bits=mantissa_bits,
-                                   table=table, octave=octave)
+                                   table=table, octave=octave, target=target)
         shape = self.front.octave_shape
         total_width = mantissa_bits + 1 + guard_bits + ceil_log2(lanes * max_beats)
         self.rescale = ExponentSum(lanes=lanes, mantissa_bits=mantissa_bits, guard_bits=guard_bits, octave=shape,
@@ -309,7 +315,7 @@ class SoftmaxExponent(wiring.Component):
             divisor_width=total_width, start_bits=mantissa_bits + guard_bits + scale_bits - RECIPROCAL_BITS + 1,
             quotient_bits=RECIPROCAL_BITS, side={"top": shape})
         self.scale = ExponentScale(lanes=lanes, mantissa_bits=mantissa_bits, octave=shape,
-                                   drop=mantissa_bits + scale_bits - out_bits, out_bits=out_bits)
+                                   drop=mantissa_bits + scale_bits - out_bits, out_bits=out_bits, target=target)
         super().__init__({"i": In(self.front.i.signature.flip()), "o": Out(self.scale.o.signature)})
 
     def elaborate(self, platform: object) -> Module:
