@@ -1,0 +1,141 @@
+"""Powers of e: to base 2 by a constant product, then table, line and shift."""
+
+from collections.abc import Mapping, Sequence
+
+from amaranth.hdl import Cat, Const, Mux, ValueLike, signed
+from amaranth.lib import data
+from amaranth.utils import ceil_log2
+from tilewright.rtl.units.constant_multiply import constant_multiply_latency, times_constant
+from tilewright.rtl.units.interpolate import INTERPOLATE_LATENCY, interpolated
+from tilewright.rtl.units.pipeline import Pipelined, Stages
+
+LOG2E = 94548  # log2(e) with 16 fraction bits, rounded
+LOG2E_BITS = 16
+TO_BASE_2_LATENCY = constant_multiply_latency(LOG2E)
+HALF_SHIFT = 3  # bits of a shift distance that one stage of multiplexers evaluates
+
+
+def exponent_width(width: int, fraction_bits: int) -> int:
+    """Bits of the integer part of ``x * log2(e)`` for an ``x`` of ``width`` bits, unsigned or two's complement alike."""
+    return ((LOG2E << width) + (1 << LOG2E_BITS) >> LOG2E_BITS + fraction_bits).bit_length()
+
+
+class Exp(Pipelined):
+    """``e = exp(-t / 2**fraction_bits)`` with ``value_bits + guard_bits`` fraction bits, ``t`` unsigned.
+
+    ``y`` is ``t`` in octaves with ``octave_bits`` fraction bits, ``n`` its integer part, ``hi`` the first ``table_bits`` of
+    its fraction and ``lo`` the other ``d = octave_bits - table_bits``::
+
+        y = round_half_up(t * 94548 / 2**(16 + fraction_bits - octave_bits))      94548 = round(2**16 * log2(e))
+        v = table[hi] - ((table[hi] - table[hi + 1]) * lo >> d)
+        e = (v << guard_bits) >> n        0 if n >= value_bits + guard_bits
+
+    Latency 9 cycles (3 of adders; table 2; product; difference; shift 2), one result per cycle. One ROM of
+    ``2**table_bits`` words, one multiplier, one barrel shifter. The guard bits keep what the shift would drop from a sum
+    of many small powers.
+
+    Reference: the exponential of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, in fixed
+    point.
+
+    Parameters
+    ----------
+    table : Sequence[int]
+        ``round(2**(value_bits - i / 2**table_bits))`` for i = 0 .. ``2**table_bits``.
+    width, fraction_bits, octave_bits, table_bits, value_bits, guard_bits : int
+        ``width`` is that of ``t``; ``table_bits < octave_bits < 16 + fraction_bits``.
+
+    Members
+    -------
+    i : In(stream.Signature(StructLayout({"t": width})))
+    o : Out(stream.Signature(StructLayout({"e": value_bits + guard_bits + 1})))
+    """
+
+    LATENCY = TO_BASE_2_LATENCY + INTERPOLATE_LATENCY + 2
+
+    def __init__(
+        self, *, table: Sequence[int], width: int, fraction_bits: int, octave_bits: int, table_bits: int,
+        value_bits: int, guard_bits: int,
+    ) -> None:
+        if len(table) != (1 << table_bits) + 1:
+            raise ValueError(f"table must have {(1 << table_bits) + 1} entries, not {len(table)}")
+        self.table = tuple(table)
+        self.width = width
+        self.fraction_bits = fraction_bits
+        self.octave_bits = octave_bits
+        self.table_bits = table_bits
+        self.value_bits = value_bits
+        self.guard_bits = guard_bits
+        super().__init__(inputs={"t": width}, outputs={"e": value_bits + guard_bits + 1}, latency=self.LATENCY)
+
+    def datapath(self, stages: Stages, i: data.View) -> Mapping[str, ValueLike]:
+        drop = LOG2E_BITS + self.fraction_bits - self.octave_bits
+        n_width = exponent_width(self.width, self.fraction_bits)
+        y = stages.named(times_constant(stages, i.t, LOG2E, drop=drop, name="octaves"), "y",
+                         shape=n_width + self.octave_bits)
+        lower_bits = self.octave_bits - self.table_bits
+        value = interpolated(
+            stages, self.table, y[lower_bits:self.octave_bits], y[:lower_bits], rounding="ceiling", name="value")
+        n = y[self.octave_bits:]
+        vanishes = stages.stage(n >= self.value_bits + self.guard_bits, "vanishes", cycles=INTERPOLATE_LATENCY)
+        n = stages.stage(n[:ceil_log2(self.value_bits + self.guard_bits)], "n", cycles=INTERPOLATE_LATENCY)
+
+        raised = Cat(Const(0, self.guard_bits), value[:self.value_bits + 1])
+        fine = stages.stage(raised >> n[:HALF_SHIFT], "fine")
+        coarse = stages.stage(n[HALF_SHIFT:], "coarse") << HALF_SHIFT
+        vanishes = stages.stage(vanishes, "vanishes_too")
+        return {"e": stages.stage(Mux(vanishes, 0, fine >> coarse), "e")}
+
+
+class ExpParts(Pipelined):
+    """``exp(x / 2**fraction_bits) = mantissa * 2**(exponent - value_bits)`` with ``1 <= mantissa / 2**value_bits < 2``.
+
+    ``x`` is signed: exponents take any size, so no maximum need be known first. ``y`` is ``x`` in octaves, ``hi`` the first
+    ``table_bits`` of its fraction and ``lo`` the other ``d = fraction_bits - table_bits``::
+
+        y = round_half_up(x * 94548 / 2**16)              94548 = round(2**16 * log2(e))
+        exponent = y >> fraction_bits
+        mantissa = table[hi] + ((table[hi + 1] - table[hi]) * lo >> d)
+
+    Latency 7 cycles (3 of adders; table 2; product; sum), one result per cycle. One ROM of ``2**table_bits`` words, one
+    multiplier.
+
+    Reference: Dukhan and Ablavatski, "The Two-Pass Softmax Algorithm", 2020, in integers.
+
+    Parameters
+    ----------
+    table : Sequence[int]
+        ``round(2**(value_bits + i / 2**table_bits))`` for i = 0 .. ``2**table_bits``.
+    width, fraction_bits, table_bits, value_bits : int
+        ``width`` is that of ``x``; ``fraction_bits > table_bits``.
+
+    Members
+    -------
+    i : In(stream.Signature(StructLayout({"x": signed(width)})))
+    o : Out(stream.Signature(StructLayout({"mantissa": value_bits + 1, "exponent": signed(exponent_width(...))})))
+    """
+
+    LATENCY = TO_BASE_2_LATENCY + INTERPOLATE_LATENCY
+
+    def __init__(
+        self, *, table: Sequence[int], width: int, fraction_bits: int, table_bits: int, value_bits: int
+    ) -> None:
+        if len(table) != (1 << table_bits) + 1:
+            raise ValueError(f"table must have {(1 << table_bits) + 1} entries, not {len(table)}")
+        self.table = tuple(table)
+        self.width = width
+        self.fraction_bits = fraction_bits
+        self.table_bits = table_bits
+        self.value_bits = value_bits
+        super().__init__(
+            inputs={"x": signed(width)},
+            outputs={"mantissa": value_bits + 1, "exponent": signed(exponent_width(width, fraction_bits))},
+            latency=self.LATENCY)
+
+    def datapath(self, stages: Stages, i: data.View) -> Mapping[str, ValueLike]:
+        y = stages.named(times_constant(stages, i.x, LOG2E, drop=LOG2E_BITS, name="octaves"), "y",
+                         shape=signed(self.fraction_bits + len(self.o.payload.exponent)))
+        lower_bits = self.fraction_bits - self.table_bits
+        mantissa = interpolated(
+            stages, self.table, y[lower_bits:self.fraction_bits], y[:lower_bits], name="mantissa")
+        return {"mantissa": mantissa[:self.value_bits + 1],
+                "exponent": stages.stage(y[self.fraction_bits:], "exponent", cycles=INTERPOLATE_LATENCY)}
