@@ -21,19 +21,19 @@ def test_topk_is_sorted_by_value_then_index(k: int) -> None:
     values, last = stream(lengths, -4, 4)
     expected, chosen = [], []
     for frame in selection.frames(values, last):
-        order = sorted(range(len(frame)), key=lambda i: (-frame[i], i))[:k]
-        expected += [(frame[i], i, i == order[-1]) for i in order]
-        chosen += [(frame[i], i, i == max(order)) for i in sorted(order)]
-    assert list(zip(*selection.topk(values, last, k=k), strict=True)) == expected
-    assert list(zip(*selection.topk_in_order(values, last, k=k), strict=True)) == chosen
+        order = sorted(range(min(len(frame), 256)), key=lambda i: (-frame[i], i))[:k]
+        expected += [(i, frame[i], len(frame) > 256, i == order[-1]) for i in order]
+        chosen += [(i, frame[i], len(frame) > 256, i == max(order)) for i in sorted(order)]
+    assert list(zip(*selection.topk(values, last, k=k, index_bits=8), strict=True)) == expected
+    assert list(zip(*selection.topk(values, last, k=k, index_bits=8, in_order=True), strict=True)) == chosen
 
 
 def test_topk_of_lanes_equals_topk_of_the_frame() -> None:
     values, last = stream([16] * 50, -3, 3)
     value, index = selection.topk_lanes(values.reshape(50, 16), k=5)
-    seen = selection.topk(values, last, k=5)
-    np.testing.assert_array_equal(value.reshape(-1), seen[0])
-    np.testing.assert_array_equal(index.reshape(-1), seen[1])
+    seen = selection.topk(values, last, k=5, index_bits=4)
+    np.testing.assert_array_equal(index.reshape(-1), seen[0])
+    np.testing.assert_array_equal(value.reshape(-1), seen[1])
 
 
 @pytest.mark.parametrize("inclusive", [True, False])
@@ -68,13 +68,13 @@ def test_counting_sort_is_stable_and_marks_each_queue() -> None:
     values = np.random.default_rng(SEED + 1).integers(-99, 99, len(keys))
     expected = []
     for key, value in zip(selection.frames(keys, last), selection.frames(values, last), strict=True):
-        order = sorted(range(len(key)), key=lambda i: key[i])
+        order = sorted(range(min(len(key), 128)), key=lambda i: key[i])
         for place, i in enumerate(order):
             end = place + 1 == len(order)
-            expected.append((key[i], value[i], i, end or key[order[place + 1]] != key[i], end))
-    assert list(zip(*selection.counting_sort(keys, values, last), strict=True)) == expected
+            expected.append((key[i], value[i], i, end or key[order[place + 1]] != key[i], len(key) > 128, end))
+    assert list(zip(*selection.counting_sort(keys, values, last, index_bits=7), strict=True)) == expected
 
 
 def test_a_stream_without_a_complete_frame_selects_nothing() -> None:
-    assert [len(part) for part in selection.topk([1, 2], [0, 0], k=1)] == [0, 0, 0]
-    assert [len(part) for part in selection.counting_sort([], [], [])] == [0] * 5
+    assert [len(part) for part in selection.topk([1, 2], [0, 0], k=1, index_bits=3)] == [0] * 4
+    assert [len(part) for part in selection.counting_sort([], [], [], index_bits=3)] == [0] * 6

@@ -16,35 +16,24 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.int64]
 
 
-def topk(values: ArrayLike, last: ArrayLike, *, k: int) -> tuple[Array, Array, Array]:
-    """``(value, index, last)``: per frame its ``k`` largest values, the largest first, ties by index.
+def topk(
+    values: ArrayLike, last: ArrayLike, *, k: int, index_bits: int, in_order: bool = False
+) -> tuple[Array, Array, Array, Array]:
+    """``(index, value, overflow, last)``: per frame its ``k`` largest values, the largest first, ties by index.
 
-    A frame of fewer than ``k`` values comes back whole. A frame without ``last`` yields nothing.
+    A frame of fewer than ``k`` values comes back whole. Only the first ``2**index_bits`` values of a frame take
+    part; ``overflow`` tells that there were more. ``in_order`` gives the same selection in the order of the frame.
     """
-    picked = [
-        (frame[order], order)
-        for frame in frames(values, last)
-        for order in [np.argsort(-frame, kind="stable")[:k].astype(np.int64)]
-    ]
-    return (
-        _joined([value for value, _ in picked]),
-        _joined([order for _, order in picked]),
-        _joined([_last_flags(len(order)) for _, order in picked]),
-    )
-
-
-def topk_in_order(values: ArrayLike, last: ArrayLike, *, k: int) -> tuple[Array, Array, Array]:
-    """The same selection as :func:`topk`, in the order of the frame."""
-    picked = [
-        (frame[order], order)
-        for frame in frames(values, last)
-        for order in [np.sort(np.argsort(-frame, kind="stable")[:k]).astype(np.int64)]
-    ]
-    return (
-        _joined([value for value, _ in picked]),
-        _joined([order for _, order in picked]),
-        _joined([_last_flags(len(order)) for _, order in picked]),
-    )
+    columns: tuple[list[Array], ...] = ([], [], [], [])
+    for frame in frames(values, last):
+        taking_part = frame[:1 << index_bits]
+        order = np.argsort(-taking_part, kind="stable")[:k].astype(np.int64)
+        if in_order:
+            order = np.sort(order)
+        overflow = np.full(len(order), len(frame) > len(taking_part), np.int64)
+        _append(columns, order, frame[order], overflow, _last_flags(len(order)))
+    index, value, overflow, flags = (_joined(column) for column in columns)
+    return index, value, overflow, flags
 
 
 def topk_lanes(values: ArrayLike, *, k: int) -> tuple[Array, Array]:
@@ -86,23 +75,23 @@ def compact(values: ArrayLike, keep: ArrayLike) -> tuple[Array, Array, Array]:
 
 
 def counting_sort(
-    keys: ArrayLike, values: ArrayLike, last: ArrayLike
-) -> tuple[Array, Array, Array, Array, Array]:
-    """``(key, value, index, queue_last, last)``: each frame by ascending key, equal keys in frame order.
+    keys: ArrayLike, values: ArrayLike, last: ArrayLike, *, index_bits: int
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """``(key, value, index, queue_last, overflow, last)``: each frame by ascending key, equal keys in frame order.
 
-    ``queue_last`` marks the final item of each key, ``last`` that of the frame.
+    ``queue_last`` marks the final item of each key, ``last`` that of the frame. Only the first ``2**index_bits``
+    items of a frame take part; ``overflow`` tells that there were more.
     """
-    columns: tuple[list[Array], ...] = ([], [], [], [], [])
+    columns: tuple[list[Array], ...] = ([], [], [], [], [], [])
     for key, value in zip(frames(keys, last), frames(values, last), strict=True):
-        order = np.argsort(key, kind="stable").astype(np.int64)
+        taking_part = key[:1 << index_bits]
+        order = np.argsort(taking_part, kind="stable").astype(np.int64)
         ordered = key[order]
         queue_last = np.append(ordered[1:] != ordered[:-1], True).astype(np.int64)
-        for column, part in zip(
-            columns, (ordered, value[order], order, queue_last, _last_flags(len(order))), strict=True
-        ):
-            column.append(part)
-    key, value, index, queue_last, flags = (_joined(column) for column in columns)
-    return key, value, index, queue_last, flags
+        overflow = np.full(len(order), len(key) > len(taking_part), np.int64)
+        _append(columns, ordered, value[order], order, queue_last, overflow, _last_flags(len(order)))
+    key, value, index, queue_last, overflow, flags = (_joined(column) for column in columns)
+    return key, value, index, queue_last, overflow, flags
 
 
 def frames(values: ArrayLike, last: ArrayLike) -> list[Array]:
@@ -116,6 +105,11 @@ def _last_flags(length: int) -> Array:
     flags = np.zeros(length, np.int64)
     flags[-1:] = 1
     return flags
+
+
+def _append(columns: tuple[list[Array], ...], *parts: Array) -> None:
+    for column, part in zip(columns, parts, strict=True):
+        column.append(part)
 
 
 def _joined(parts: list[Array]) -> Array:
