@@ -69,7 +69,7 @@ class Exp(Elementwise[ExpParameters]):
         return {"e": uint(p.value_bits + p.guard_bits + 1)}
 
     def component(self, p: ExpParameters, target: str = "generic") -> rtl.Exp:
-        return rtl.Exp(table=p.table, width=p.width, **p.numbers)
+        return rtl.Exp(table=p.table, width=p.width, **p.numbers, target=target)
 
     def golden(self, p: ExpParameters, beats: Beats) -> Beats:
         return {"e": golden.exp(beats["t"], table=p.table, **p.numbers)}
@@ -138,7 +138,7 @@ class ExpParts(Elementwise[ExpPartsParameters]):
         return {"mantissa": uint(p.value_bits + 1), "exponent": sint(rtl.exponent_width(p.width, p.fraction_bits))}
 
     def component(self, p: ExpPartsParameters, target: str = "generic") -> rtl.ExpParts:
-        return rtl.ExpParts(table=p.table, **p.model_dump())
+        return rtl.ExpParts(table=p.table, **p.model_dump(), target=target)
 
     def golden(self, p: ExpPartsParameters, beats: Beats) -> Beats:
         mantissa, exponent = golden.exp_parts(
@@ -208,7 +208,7 @@ class Log2(Elementwise[Log2Parameters]):
         return {"y": uint((p.width - 1).bit_length() + p.value_bits)}
 
     def component(self, p: Log2Parameters, target: str = "generic") -> Log2Rtl:
-        return Log2Rtl(table=p.table, **p.model_dump())
+        return Log2Rtl(table=p.table, **p.model_dump(), target=target)
 
     def golden(self, p: Log2Parameters, beats: Beats) -> Beats:
         return {"y": golden.log2(beats["d"], table=p.table, table_bits=p.table_bits, mantissa_bits=p.mantissa_bits)}

@@ -30,7 +30,7 @@ class Exp(Pipelined):
         v = table[hi] - ((table[hi] - table[hi + 1]) * lo >> d)
         e = (v << guard_bits) >> n        0 if n >= value_bits + guard_bits
 
-    Latency 9 cycles (3 of adders; table 2; product; difference; shift 2), one result per cycle. One ROM of
+    Latency 11 cycles (3 of adders; table 2; product 3; difference; shift 2), one result per cycle. One ROM of
     ``2**table_bits`` words, one multiplier, one barrel shifter. The guard bits keep what the shift would drop from a sum
     of many small powers.
 
@@ -39,6 +39,8 @@ class Exp(Pipelined):
 
     Parameters
     ----------
+    target : str
+        "generic" or "ecp5".
     table : Sequence[int]
         ``round(2**(value_bits - i / 2**table_bits))`` for i = 0 .. ``2**table_bits``.
     width, fraction_bits, octave_bits, table_bits, value_bits, guard_bits : int
@@ -54,11 +56,12 @@ class Exp(Pipelined):
 
     def __init__(
         self, *, table: Sequence[int], width: int, fraction_bits: int, octave_bits: int, table_bits: int,
-        value_bits: int, guard_bits: int,
+        value_bits: int, guard_bits: int, target: str = "generic",
     ) -> None:
         if len(table) != (1 << table_bits) + 1:
             raise ValueError(f"table must have {(1 << table_bits) + 1} entries, not {len(table)}")
         self.table = tuple(table)
+        self.target = target
         self.width = width
         self.fraction_bits = fraction_bits
         self.octave_bits = octave_bits
@@ -74,7 +77,8 @@ class Exp(Pipelined):
                          shape=n_width + self.octave_bits)
         lower_bits = self.octave_bits - self.table_bits
         value = interpolated(
-            stages, self.table, y[lower_bits:self.octave_bits], y[:lower_bits], rounding="ceiling", name="value")
+            stages, self.table, y[lower_bits:self.octave_bits], y[:lower_bits], rounding="ceiling", name="value",
+            target=self.target)
         n = y[self.octave_bits:]
         vanishes = stages.stage(n >= self.value_bits + self.guard_bits, "vanishes", cycles=INTERPOLATE_LATENCY)
         n = stages.stage(n[:ceil_log2(self.value_bits + self.guard_bits)], "n", cycles=INTERPOLATE_LATENCY)
@@ -96,13 +100,15 @@ class ExpParts(Pipelined):
         exponent = y >> fraction_bits
         mantissa = table[hi] + ((table[hi + 1] - table[hi]) * lo >> d)
 
-    Latency 7 cycles (3 of adders; table 2; product; sum), one result per cycle. One ROM of ``2**table_bits`` words, one
+    Latency 9 cycles (3 of adders; table 2; product 3; sum), one result per cycle. One ROM of ``2**table_bits`` words, one
     multiplier.
 
     Reference: Dukhan and Ablavatski, "The Two-Pass Softmax Algorithm", 2020, in integers.
 
     Parameters
     ----------
+    target : str
+        "generic" or "ecp5".
     table : Sequence[int]
         ``round(2**(value_bits + i / 2**table_bits))`` for i = 0 .. ``2**table_bits``.
     width, fraction_bits, table_bits, value_bits : int
@@ -117,11 +123,13 @@ class ExpParts(Pipelined):
     LATENCY = TO_BASE_2_LATENCY + INTERPOLATE_LATENCY
 
     def __init__(
-        self, *, table: Sequence[int], width: int, fraction_bits: int, table_bits: int, value_bits: int
+        self, *, table: Sequence[int], width: int, fraction_bits: int, table_bits: int, value_bits: int,
+        target: str = "generic",
     ) -> None:
         if len(table) != (1 << table_bits) + 1:
             raise ValueError(f"table must have {(1 << table_bits) + 1} entries, not {len(table)}")
         self.table = tuple(table)
+        self.target = target
         self.width = width
         self.fraction_bits = fraction_bits
         self.table_bits = table_bits
@@ -136,6 +144,7 @@ class ExpParts(Pipelined):
                          shape=signed(self.fraction_bits + len(self.o.payload.exponent)))
         lower_bits = self.fraction_bits - self.table_bits
         mantissa = interpolated(
-            stages, self.table, y[lower_bits:self.fraction_bits], y[:lower_bits], name="mantissa")
+            stages, self.table, y[lower_bits:self.fraction_bits], y[:lower_bits], name="mantissa",
+            target=self.target)
         return {"mantissa": mantissa[:self.value_bits + 1],
                 "exponent": stages.stage(y[self.fraction_bits:], "exponent", cycles=INTERPOLATE_LATENCY)}

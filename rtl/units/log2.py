@@ -18,7 +18,7 @@ class Log2(Pipelined):
 
         y = (place << value_bits) + table[hi] + ((table[hi + 1] - table[hi]) * lo >> (mantissa_bits - table_bits))
 
-    Latency 7 cycles for a ``width`` of 17 to 32 (normalization 3; table 2; product; sum), 1 less for each halving of that
+    Latency 9 cycles for a ``width`` of 17 to 32 (normalization 3; table 2; product 3; sum), 1 less for each halving of that
     down to 8; one result per cycle. One ROM of ``2**table_bits`` words, one multiplier.
 
     Reference: Mitchell, "Computer Multiplication and Division Using Binary Logarithms", 1962, with a table in place of
@@ -26,6 +26,8 @@ class Log2(Pipelined):
 
     Parameters
     ----------
+    target : str
+        "generic" or "ecp5".
     table : Sequence[int]
         ``round(2**value_bits * log2(1 + i / 2**table_bits))`` for i = 0 .. ``2**table_bits``.
     width, table_bits, mantissa_bits, value_bits : int
@@ -38,11 +40,13 @@ class Log2(Pipelined):
     """
 
     def __init__(
-        self, *, table: Sequence[int], width: int, table_bits: int, mantissa_bits: int, value_bits: int
+        self, *, table: Sequence[int], width: int, table_bits: int, mantissa_bits: int, value_bits: int,
+        target: str = "generic",
     ) -> None:
         if len(table) != (1 << table_bits) + 1:
             raise ValueError(f"table must have {(1 << table_bits) + 1} entries, not {len(table)}")
         self.table = tuple(table)
+        self.target = target
         self.width = width
         self.table_bits = table_bits
         self.mantissa_bits = mantissa_bits
@@ -56,7 +60,8 @@ class Log2(Pipelined):
         missing = max(self.mantissa_bits - len(behind), 0)
         mantissa = Cat(Const(0, missing), behind)[-self.mantissa_bits:]
         lower_bits = self.mantissa_bits - self.table_bits
-        fraction = interpolated(stages, self.table, mantissa[lower_bits:], mantissa[:lower_bits], name="fraction")
+        fraction = interpolated(
+            stages, self.table, mantissa[lower_bits:], mantissa[:lower_bits], name="fraction", target=self.target)
         return {"y": Cat(fraction[:self.value_bits], stages.stage(place, "place", cycles=INTERPOLATE_LATENCY))}
 
 
