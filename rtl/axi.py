@@ -71,9 +71,13 @@ class AxiLiteSlave(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         axi, request, response = self.axi, self.bus.request, self.bus.response
-        write_address, read_address = Signal(self.address_width), Signal(self.address_width)
-        have_write_address, have_write_data, have_read_address = Signal(), Signal(), Signal()
-        write_data, strobe = Signal(32), Signal(4)
+        write_address = Signal(self.address_width)
+        read_address = Signal(self.address_width)
+        have_write_address = Signal()
+        have_write_data = Signal()
+        have_read_address = Signal()
+        write_data = Signal(32)
+        strobe = Signal(4)
 
         m.d.comb += [
             axi.awready.eq(~have_write_address),
@@ -92,7 +96,11 @@ class AxiLiteSlave(wiring.Component):
         with m.If(axi.rready):
             m.d.sync += axi.rvalid.eq(0)
 
-        can_write, can_read, write, under_way, wrote_last = Signal(), Signal(), Signal(), Signal(), Signal()
+        can_write = Signal()
+        can_read = Signal()
+        write = Signal()
+        under_way = Signal()
+        wrote_last = Signal()
         m.d.comb += [
             can_write.eq(have_write_address & have_write_data & ~axi.bvalid),
             can_read.eq(have_read_address & ~axi.rvalid),

@@ -59,7 +59,9 @@ def clearable_add(kept: Value, added: Value, *, clear: Value, carry_in: Value | 
     init = Const(0xC6CC, 16)
     pairs = (width + 2) // 2
     result = Signal(width + 1)
-    kept_bits, added_bits, sums = Signal(2 * pairs), Signal(2 * pairs), Signal(2 * pairs)
+    kept_bits = Signal(2 * pairs)
+    added_bits = Signal(2 * pairs)
+    sums = Signal(2 * pairs)
     m = Module()
     m.d.comb += [kept_bits.eq(kept.as_unsigned()), added_bits.eq(added.as_unsigned()), result.eq(sums)]
     carry: Value = Const(0) if carry_in is None else carry_in

@@ -24,7 +24,7 @@ class Shared(Elaboratable):
 
     Has the members of the component as attributes. Instances of one ``name`` in a design must be made
     from components of the same class with the same parameters: the first one defines the module. The
-    component must use its clock: every instance connects ``clk`` and ``rst``.
+    component must use its clock, because every instance connects ``clk`` and ``rst``, or have a true ``COMBINATIONAL``.
     """
 
     def __init__(self, make: Callable[[], wiring.Component], name: str) -> None:
@@ -44,7 +44,8 @@ class Shared(Elaboratable):
     def elaborate(self, platform: object) -> Any:
         if _library.get() is None:
             return self.component
-        ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        clocked = not getattr(self.component, "COMBINATIONAL", False)
+        ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()} if clocked else {}
         for path, member, value in self.component.signature.flatten(self._interface):
             direction = "i" if member.flow == In else "o"
             ports[f"{direction}_{'__'.join(str(part) for part in path)}"] = value

@@ -50,7 +50,8 @@ class Multiplier(wiring.Component):
         if self.target == "ecp5":
             m.submodules.dsp = ecp5.mult18x18d(self.a, self.b, self.p, latency=self.latency, b_enable=self.b_enable)
             return m
-        a, b = Signal(self.a_shape, reset_less=True), Signal(self.b_shape, reset_less=True)
+        a = Signal(self.a_shape, reset_less=True)
+        b = Signal(self.b_shape, reset_less=True)
         m.d.sync += a.eq(self.a)
         with m.If(self.b_enable):
             m.d.sync += b.eq(self.b)

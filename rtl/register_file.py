@@ -109,7 +109,9 @@ class RegisterFile(wiring.Component):
         request, response = self.bus.request, self.bus.response
         asked = request.payload
         mask = Cat(asked.strobe[byte].replicate(8) for byte in range(4))
-        write, read_data, refused = Signal(), Signal(32), Signal()
+        write = Signal()
+        read_data = Signal(32)
+        refused = Signal()
 
         m.d.comb += [
             request.ready.eq(~response.valid | response.ready),

@@ -89,7 +89,8 @@ class ShiftRound(wiring.Component):
             m.d.comb += stage.eq(Mux(self._coarse[bit], aligned >> (STEP << bit), aligned))
             aligned = stage
         quotient = Signal(signed(self.quotient_width), reset_less=True)
-        half, negative = Signal(reset_less=True), Signal(reset_less=True)
+        half = Signal(reset_less=True)
+        negative = Signal(reset_less=True)
         overflow = Signal(len(self.overflow), reset_less=True)
         m.d.sync += [
             quotient.eq(aligned[below + PRESCALE:]),

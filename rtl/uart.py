@@ -39,7 +39,8 @@ class UartReceiver(wiring.Component):
         m = Module()
         level = Signal()
         m.submodules.synchronizer = cdc.FFSynchronizer(self.line, level)
-        countdown, bits_left = Signal(range(self.divisor)), Signal(range(10))
+        countdown = Signal(range(self.divisor))
+        bits_left = Signal(range(10))
 
         with m.FSM(init="STOP"):
             with m.State("IDLE"):
@@ -85,7 +86,8 @@ class UartTransmitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shifter = Signal(9, init=0x1FF)
-        countdown, bits_left = Signal(range(self.divisor)), Signal(range(11))
+        countdown = Signal(range(self.divisor))
+        bits_left = Signal(range(11))
 
         m.d.comb += self.i.ready.eq((bits_left == 0) | ((bits_left == 1) & (countdown == 0)))
         with m.If(self.i.ready & self.i.valid):

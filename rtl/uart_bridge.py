@@ -86,11 +86,17 @@ class UartBridge(wiring.Component):
         with m.If(receiver.valid):
             m.d.sync += received.eq(arrived)
 
-        command, target, last_beat, remaining = Signal(8), Signal(7), Signal(), Signal(16)
+        command = Signal(8)
+        target = Signal(7)
+        last_beat = Signal()
+        remaining = Signal(16)
         address = Signal(self.address_width)
         bytes_left = Signal(range(max(4, *sizes)))
-        refused, accepted, full = Signal(8), Signal(16), Signal()
-        reply, reply_left = Signal(8 * self._reply_bytes), Signal(range(self._reply_bytes + 1))
+        refused = Signal(8)
+        accepted = Signal(16)
+        full = Signal()
+        reply = Signal(8 * self._reply_bytes)
+        reply_left = Signal(range(self._reply_bytes + 1))
         reply_is_last = Signal()
         request, response = self.bus.request, self.bus.response
 
@@ -195,7 +201,8 @@ class UartBridge(wiring.Component):
 
     def _input_registers(self, m: Module, arrived: Value, target: Signal, last: Value) -> tuple[Signal, Signal]:
         """A register in front of each stream: whether the chosen one is free, and the strobe that fills it."""
-        free, push = Signal(), Signal()
+        free = Signal()
+        push = Signal()
         for number, (name, shape) in enumerate(self.inputs.items()):
             port = getattr(self, name)
             with m.If(port.ready):

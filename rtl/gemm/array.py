@@ -1,5 +1,6 @@
 """The PE grids, a row of PEs elaborated once and instantiated for every row."""
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 
@@ -59,12 +60,34 @@ class OutputStationaryRow(wiring.Component):
         return m
 
 
-def finished_sums(row: OutputStationaryRow, cols: int, acc_width: int) -> Value:
-    """The sums of a row that are finished in this cycle, zero in the other columns."""
-    low = low_half(acc_width)
-    return Cat(lane(row.acc, col, acc_width) & Cat(row.low_done[col].replicate(low),
-                                                   row.high_done[col].replicate(acc_width - low))
-               for col in range(cols))
+class DrainPair(wiring.Component):
+    """First level of the drain: the finished sums of two rows, zero where there is none. Combinational.
+
+    No two rows of a column finish in one cycle, so a LUT takes two sums and their two flags: half a LUT per
+    drained bit, and no shadow register in the PE.
+    """
+
+    COMBINATIONAL = True
+
+    def __init__(self, *, cols: int, acc_width: int) -> None:
+        self.cols = cols
+        self.acc_width = acc_width
+        members: dict[str, wiring.Member] = {"o": Out(cols * acc_width)}
+        for side in ("north", "south"):
+            members |= {f"{side}_acc": In(cols * acc_width), f"{side}_low_done": In(cols), f"{side}_high_done": In(cols)}
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        north, south = (self._finished(side) for side in ("north", "south"))
+        m.d.comb += self.o.eq(north | south)
+        return m
+
+    def _finished(self, side: str) -> Value:
+        acc, low_done, high_done = (getattr(self, f"{side}_{name}") for name in ("acc", "low_done", "high_done"))
+        low = low_half(self.acc_width)
+        return acc & Cat(Cat(low_done[col].replicate(low), high_done[col].replicate(self.acc_width - low))
+                         for col in range(self.cols))
 
 
 class OutputStationaryArray(wiring.Component):
@@ -104,12 +127,16 @@ class OutputStationaryArray(wiring.Component):
             flags = {name: delayed(m, flag, 1, f"{name}_{i + 1}", own=True, reset=name == "done")
                      for name, flag in flags.items()}
             grid.append(row)
-        # No two rows of a column finish in one cycle. A LUT takes two sums and their two flags, then a tree merges
-        # the pairs: half a LUT per drained bit and no shadow register in the PE.
-        finished = [finished_sums(row, self.cols, self.acc_width) for row in grid]
-        merged = [pair[0] | pair[-1] for pair in (finished[i:i + 2] for i in range(0, self.rows, 2))]
+        merged = [self._drain_pair(m, i, grid[i:i + 2]) for i in range(0, self.rows, 2)]
         pass_on(m, reduce(or_, merged), self.sums, "sums")
         return m
+
+    def _drain_pair(self, m: Module, index: int, rows: Sequence[OutputStationaryRow]) -> Value:
+        pair = shared(lambda: DrainPair(cols=self.cols, acc_width=self.acc_width), "drain_pair")
+        m.submodules[f"drain_{index}"] = pair
+        for side, row in zip(("north", "south"), rows, strict=False):
+            m.d.comb += [getattr(pair, f"{side}_{name}").eq(getattr(row, name)) for name in ("acc", "low_done", "high_done")]
+        return pair.o
 
 
 class StationaryOperandRow(wiring.Component):

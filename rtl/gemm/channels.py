@@ -53,8 +53,10 @@ class ChannelLoader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        loading, bank = Signal(), Signal(init=1)
-        left, final = Signal.like(self.count), Signal()
+        loading = Signal()
+        bank = Signal(init=1)
+        left = Signal.like(self.count)
+        final = Signal()
         lane_select = Signal(self.lanes, init=1)
         complete = Signal()
         address = Signal.like(self.write_address)

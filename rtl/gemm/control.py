@@ -99,7 +99,8 @@ class GemmControl(wiring.Component):
 
     def _raised(self, m: Module) -> Value:
         """High in the cycle after the engine raised an error, also when it is the code it showed before."""
-        before, taken = Signal(ERROR_WIDTH), Signal()
+        before = Signal(ERROR_WIDTH)
+        taken = Signal()
         m.d.sync += [before.eq(self.error), taken.eq(self.job.valid & self.job.ready)]
         return (self.error != 0) & ((self.error != before) | taken)
 

@@ -263,7 +263,10 @@ class GemmEngine(wiring.Component):
         accepted have begun to load.
         """
         job = self.job.payload
-        accepted, offered, offers, refused = Signal(), Signal(), Signal(), Signal()
+        accepted = Signal()
+        offered = Signal()
+        offers = Signal()
+        refused = Signal()
         refusal = Signal(4)
         code = self._objection(m, accepted, buffers["weight"].error)
         settling = self.job.valid & ~refused & ~offered
@@ -316,12 +319,15 @@ class GemmEngine(wiring.Component):
     def _objection(self, m: Module, accepted: Value, weight_error: Value) -> Value:
         """The error code of the job at the port, 0 if it is legal."""
         job = self.job.payload
-        resident, resident_n, resident_k = Signal(), Signal.like(job.n), Signal.like(job.k)
+        resident = Signal()
+        resident_n = Signal.like(job.n)
+        resident_k = Signal.like(job.k)
         with m.If(accepted):
             m.d.sync += [resident.eq(1), resident_n.eq(job.n), resident_k.eq(job.k)]
         with m.If(weight_error):
             m.d.sync += resident.eq(0)
-        shape_legal, weights_legal = Signal(), Signal()
+        shape_legal = Signal()
+        weights_legal = Signal()
         limit_m, limit_n, limit_k = self.limits
         m.d.comb += [
             shape_legal.eq((job.m != 0) & (job.n != 0) & (job.k != 0)
@@ -339,8 +345,10 @@ class GemmEngine(wiring.Component):
     def _status(self, m: Module, sequencer: wiring.Component, accepted: Value, refusal: Value, begun: Value,
                 frame_errors: list[tuple[int, Value, Value]]) -> None:
         # Two counters that only count up have no adder behind the late `accepted`.
-        begun_jobs, ended_jobs = Signal(range(self.jobs_max + 1)), Signal(range(self.jobs_max + 1))
-        busy_next, restart = Signal(), Signal()  # restart: the first cycle of busy
+        begun_jobs = Signal(range(self.jobs_max + 1))
+        ended_jobs = Signal(range(self.jobs_max + 1))
+        busy_next = Signal()
+        restart = Signal()  # the first cycle of busy
         m.d.comb += self.done.eq(self.result.valid & self.result.ready & self.result.payload.last)
         counts = delayed(m, accepted, 1, "accepted", reset=True)
         m.d.comb += busy_next.eq((begun_jobs != ended_jobs) | begun | counts)

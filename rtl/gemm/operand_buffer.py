@@ -76,11 +76,18 @@ class Fill(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        loading, phantom, swallowing = Signal(), Signal(), Signal()
-        inner, inner_left = Signal.like(self.inner), Signal.like(self.inner)
+        loading = Signal()
+        phantom = Signal()
+        swallowing = Signal()
+        inner = Signal.like(self.inner)
+        inner_left = Signal.like(self.inner)
         outer_left = Signal.like(self.outer)
-        inner_last, outer_last = Signal(), Signal()
-        beat, final, idle, next_is_wanted = Signal(), Signal(), Signal(), Signal()
+        inner_last = Signal()
+        outer_last = Signal()
+        beat = Signal()
+        final = Signal()
+        idle = Signal()
+        next_is_wanted = Signal()
         m.d.comb += [
             self.ready.eq((loading & ~phantom & self.room) | swallowing),
             self.write.eq(loading & self.room & (self.valid | phantom)),
@@ -163,7 +170,8 @@ class OperandBuffer(wiring.Component):
             self.take.eq(fill.take), fill.inner.eq(self.inner), fill.outer.eq(self.outer),
             fill.valid.eq(self.beats.valid), fill.last.eq(self.beats.payload.last),
             self.beats.ready.eq(fill.ready), self.error.eq(fill.error)]
-        write_address, read_address = Signal(range(self.depth)), Signal(range(self.depth))
+        write_address = Signal(range(self.depth))
+        read_address = Signal(range(self.depth))
         self._count_fresh(m, fill.write)
         if self.resident:
             self._two_banks(m, fill, write_address, read_address)
@@ -187,7 +195,9 @@ class OperandBuffer(wiring.Component):
         m.d.comb += self.available.eq(some | ~self.first_pass)
 
     def _two_banks(self, m: Module, fill: Fill, write_address: Signal, read_address: Signal) -> None:
-        next_bank, cooling, cold = Signal(), Signal(range(self.lanes + 1)), Signal(init=1)  # cold: cooling is 0
+        next_bank = Signal()
+        cooling = Signal(range(self.lanes + 1))
+        cold = Signal(init=1)  # cooling is 0
 
         def start(of_bank: Value) -> Value:
             return Mux(of_bank, Const(self.window_max, len(read_address)), 0)
@@ -227,7 +237,8 @@ class OperandBuffer(wiring.Component):
                 m.d.sync += window.eq(following(read_address))
         # A beat is free when the last lane has read it too.
         freed = delayed(m, self.step & self.last_pass, self.lanes, "freed", reset=True)
-        held, full = Signal(range(self.depth + 1)), Signal()
+        held = Signal(range(self.depth + 1))
+        full = Signal()
         m.d.comb += [fill.room.eq(~full), fill.wanted.eq(self.wanted)]
         m.d.sync += held.eq(held + fill.write - freed)
         with m.If(fill.write & ~freed):

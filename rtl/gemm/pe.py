@@ -82,7 +82,8 @@ class OutputStationaryPe(wiring.Component):
         low = low_half(self.acc_width)
         high = self.acc_width - low
         extended = Signal(signed(self.acc_width))
-        acc_low, acc_high = Signal(low, reset_less=True), Signal(high, reset_less=True)
+        acc_low = Signal(low, reset_less=True)
+        acc_high = Signal(high, reset_less=True)
         carry = Signal(reset_less=True)
         m.d.comb += extended.eq(product)
         product_high = delayed(m, extended[low:], 1, "product_high")

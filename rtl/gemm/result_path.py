@@ -69,7 +69,10 @@ class ResultFifo(wiring.Component):
         m = Module()
         m.submodules.memory = memory = _memory(self.layout, self.depth, self.target)
         write, read = memory.write_port(), memory.read_port()
-        some, latched, advance, fetch = Signal(), Signal(), Signal(), Signal()
+        some = Signal()
+        latched = Signal()
+        advance = Signal()
+        fetch = Signal()
         following = Signal.like(read.addr, init=1)  # read.addr + 1, ready before it is asked for
         fetched = Signal(self.layout, reset_less=True)
         m.d.comb += [

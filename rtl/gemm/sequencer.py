@@ -40,7 +40,8 @@ def room_for(m: Module, credits: int, *, returned: Value, taken: Value, needed: 
 
     ``returned`` and ``taken`` go through registers first: both are known late in their cycle.
     """
-    left, room = Signal(range(credits + 1), init=credits), Signal(init=1)
+    left = Signal(range(credits + 1), init=credits)
+    room = Signal(init=1)
     m.d.sync += [left.eq(left + delayed(m, returned, 1, "returned", reset=True) - delayed(m, taken, 1, "taken", reset=True)),
                  room.eq(left >= needed)]
     return room
@@ -102,11 +103,17 @@ class OutputStationarySequencer(wiring.Component):
         left_m = Remaining("m", self.limits[0], self.rows)
         left_n = Remaining("n", self.limits[1], self.cols)
         left_k = Remaining("k", self.limits[2], 1)
-        active, first_m, first_n, reuse = Signal(), Signal(), Signal(), Signal()
+        active = Signal()
+        first_m = Signal()
+        first_n = Signal()
+        reuse = Signal()
         first_k = Signal()
         bank = Signal(init=1)
         group = Signal(range(self.channel_groups))
-        step, finish, ready, may_finish = Signal(), Signal(), Signal(), Signal()
+        step = Signal()
+        finish = Signal()
+        ready = Signal()
+        may_finish = Signal()
         fresh_channels = first_m & ~reuse
         spaced, room = self._spacing(m, finish), self._room(m, finish, left_m.part)
         job_end = left_k.last & left_n.last & left_m.last
@@ -153,7 +160,8 @@ class OutputStationarySequencer(wiring.Component):
     def _spacing(self, m: Module, finish: Value) -> Value:
         if self.rows == 1:
             return Signal(init=1, name="spaced")
-        waiting, spaced = Signal(range(self.rows)), Signal(init=1)
+        waiting = Signal(range(self.rows))
+        spaced = Signal(init=1)
         with m.If(finish):
             m.d.sync += [waiting.eq(self.rows - 1), spaced.eq(0)]
         with m.Elif(~spaced):
@@ -168,7 +176,8 @@ class OutputStationarySequencer(wiring.Component):
 
     def _name_rows(self, m: Module, finish: Value, left_m: Remaining, left_n: Remaining, bank: Value,
                    group: Value) -> None:
-        rows_left, ends_job = Signal(range(self.rows + 1)), Signal()
+        rows_left = Signal(range(self.rows + 1))
+        ends_job = Signal()
         m.d.sync += self.done.eq(finish)
         with m.If(finish):
             m.d.sync += [

@@ -103,11 +103,17 @@ class StationarySequencer(wiring.Component):
         left_columns = Remaining("columns", self.columns_max, self.cols)
         left_k = Remaining("k", self.limits[2], self.rows)
         left = Remaining("vectors", self.vectors_max, 1)
-        active, reuse = Signal(), Signal()
-        first_columns, first_k, first = Signal(), Signal(), Signal()
+        active = Signal()
+        reuse = Signal()
+        first_columns = Signal()
+        first_k = Signal()
+        first = Signal()
         bank = Signal(init=1)
-        group, vector = Signal(range(self.channel_groups)), Signal(range(self.vectors_max))
-        step, ready, finish = Signal(), Signal(), Signal()
+        group = Signal(range(self.channel_groups))
+        vector = Signal(range(self.vectors_max))
+        step = Signal()
+        ready = Signal()
+        finish = Signal()
         channel_needed = ~reuse & (first_columns if self.held_is_act else 1)
         spaced, room = self._spacing(m, finish, left.total), self._room(m, step & left_k.last)
         job_end = left.last & left_k.last & left_columns.last
@@ -155,7 +161,8 @@ class StationarySequencer(wiring.Component):
 
         Counted from the tile's last step, because a step in its middle may have come late.
         """
-        waiting, spaced = Signal(range(ACCUMULATE_INTERVAL)), Signal(init=1)
+        waiting = Signal(range(ACCUMULATE_INTERVAL))
+        spaced = Signal(init=1)
         with m.If(finish & (vectors < ACCUMULATE_INTERVAL)):
             m.d.sync += [waiting.eq(ACCUMULATE_INTERVAL - vectors), spaced.eq(0)]
         with m.Elif(~spaced):

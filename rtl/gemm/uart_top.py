@@ -46,7 +46,8 @@ class GemmUart(wiring.Component):
         m = Module()
         m.domains.sync = ClockDomain()
         reset = Signal(reset_less=True, init=1)
-        settle, blink = Signal(8, reset_less=True), Signal(25)
+        settle = Signal(8, reset_less=True)
+        blink = Signal(25)
         m.d.comb += [ClockSignal().eq(self.clk), ResetSignal().eq(reset)]
 
         m.submodules.engine = engine = self.engine
