@@ -1,7 +1,7 @@
 """One driver object for a design, whatever runs it: golden model, simulated RTL, or a board.
 
     driver = open_driver(load_design("my.yaml"), "sim")
-    c = driver.gemm(a, b, bias=bias, multiplier=multiplier, shift=shift)
+    c = driver.job(a=a, b=b, bias=bias, multiplier=multiplier, shift=shift)
     run = driver.run([{"a": a0, "b": b, ...}, {"a": a1, "reuse_weights": True}])
     run.outputs, run.cycles
 """
@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,6 +50,9 @@ class Runtime(Protocol):
 
     def shape(self, job: Any) -> dict[str, int]:
         """The job's size."""
+
+    def result_shape(self, job: Any) -> tuple[int, ...]:
+        """The shape of the job's result."""
 
     def golden(self, job: Any) -> IntArray:
         """The job's result as the golden model computes it."""
@@ -96,19 +98,15 @@ class Driver:
         self.backend = backend
         self._before: Any = None
 
-    def gemm(self, a: ArrayLike, b: ArrayLike | None = None, *, reuse_weights: bool = False,
-             **arguments: ArrayLike | None) -> IntArray:
-        """C (M, N), int64, of one GEMM.
+    def job(self, **arguments: ArrayLike | None) -> IntArray:
+        """The result of one job, int64; its arguments by name, as ``driver/__init__.py`` of a build describes them.
 
-        ``bias``, ``multiplier``, ``shift``, ``zero_point``, ``low``, ``high`` (one value or N each),
-        ``act_zero_point`` and ``weight_zero_point`` as the design has them. ``reuse_weights`` keeps b, its
-        zero point and all per channel values of the job before. ``ValueError`` names the argument that is
-        wrong.
+        ``ValueError`` names the argument that is wrong.
         """
-        return self.run([{"a": a, "b": b, "reuse_weights": reuse_weights, **arguments}]).outputs[0]
+        return self.run([arguments]).outputs[0]
 
     def run(self, program: Sequence[Arguments]) -> Run:
-        """Run the jobs of ``program``, the arguments of :meth:`gemm` for each, one after the other."""
+        """Run the jobs of ``program``, the arguments of :meth:`job` for each, one after the other."""
         return self.execute(self.jobs(program))
 
     def jobs(self, program: Sequence[Arguments]) -> list[Any]:
@@ -229,10 +227,8 @@ class BoardBackend:
 
 
 def runtime_of(design: Design) -> Runtime:
-    """The runtime of a design, from ``tilewright.families.<family>_runtime``."""
-    module = import_module(f"tilewright.families.{design.spec.family}_runtime")
-    found: Runtime = module.runtime(design.spec, design.content_hash)
-    return found
+    """The runtime of a design."""
+    return family_of(design.spec).runtime(design.spec, design.content_hash)
 
 
 def open_driver(design: Design, backend: str = "golden", *, root: Path = DEFAULT_ROOT,

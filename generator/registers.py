@@ -103,8 +103,9 @@ class StreamInfo:
 class DriverInfo:
     """All that is written into a build's ``driver`` folder.
 
-    ``values`` are the family's own facts about the design, for its driver (JSON types only); ``modules``
-    its driver, copied as it is.
+    ``values`` are the family's own facts about the design, for its driver (JSON types only); ``modules`` its driver,
+    copied as it is. ``device`` is the class in them that drives the engine over a transport, ``errors`` what it and its
+    helpers raise; ``example`` is a call of its method ``job``, ``arguments`` what may stand there, in words.
     """
 
     design: str
@@ -113,12 +114,11 @@ class DriverInfo:
     registers: tuple[RegisterInfo, ...]
     streams: tuple[StreamInfo, ...]
     values: Mapping[str, Any]
-    modules: tuple[ModuleType, ...] = ()
-
-    @property
-    def stream_names(self) -> tuple[str, ...]:
-        """Names of the streams."""
-        return tuple(stream.name for stream in self.streams)
+    modules: tuple[ModuleType, ...]
+    device: type
+    errors: tuple[type[Exception], ...]
+    example: str
+    arguments: str
 
     @property
     def macro(self) -> str:
@@ -161,18 +161,33 @@ def description(info: DriverInfo) -> dict[str, Any]:
 
 def driver_files(info: DriverInfo) -> dict[str, str]:
     """Path in the build folder -> text, for every file of ``driver/``: a Python package, and the map."""
-    def rendered(template: str) -> str:
+    def rendered(template: str, **values: Any) -> str:
         text = (files("tilewright.templates") / "driver" / template).read_text()
         environment = jinja2.Environment(
             undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True,
             keep_trailing_newline=True)
-        return environment.from_string(text).render(info=info)
+        return environment.from_string(text).render(info=info, **values)
 
     return {
         "driver/registers.md": rendered("registers.md.j2"),
         f"driver/{info.design}.h": rendered("registers.h.j2"),
         "driver/registers.json": json.dumps(description(info), indent=1) + "\n",
-        "driver/__init__.py": rendered("package.py.j2"),
-        **{f"driver/{module.__name__.rpartition('.')[2]}.py": inspect.getsource(module)
-           for module in info.modules},
+        "driver/__init__.py": rendered("package.py.j2", **_package_values(info)),
+        **{f"driver/{_file_name(module.__name__)}.py": inspect.getsource(module) for module in info.modules},
     }
+
+
+def _package_values(info: DriverInfo) -> dict[str, Any]:
+    """The names that the package passes on, by module, and where its device is."""
+    imports: dict[str, list[str]] = {}
+    for kind in sorted((info.device, *info.errors), key=lambda kind: (kind.__module__, kind.__name__)):
+        imports.setdefault(_file_name(kind.__module__), []).append(kind.__name__)
+    names = [name for group in imports.values() for name in group]
+    return {
+        "imports": imports, "device": info.device.__name__, "device_module": _file_name(info.device.__module__),
+        "exports": sorted(["DESCRIPTION", "TransportError", "connect", *names])}
+
+
+def _file_name(module: str) -> str:
+    """What a module is called in the driver folder."""
+    return module.rpartition(".")[2]

@@ -1,7 +1,7 @@
 """Programs of `tilewright run`: jobs with their operands in one .npz, results in another.
 
-Array ``<argument>_<i>`` is an argument of job i, counted from 0 without a gap: ``a_0``, ``b_0``, ``bias_0``,
-``multiplier_0``, ``shift_0``, ``zero_point_0``, ..., ``a_1``, ``reuse_weights_1``. Two more may stand there:
+Array ``<argument>_<i>`` is an argument of job i, counted from 0 without a gap: ``a_0``, ``b_0``, ``bias_0``, ...,
+``a_1``, ``reuse_weights_1``; the family says which there are. Two more may stand there:
 ``labels_<i>`` (M,) are the columns in which the rows of the result should be largest, for the accuracy;
 ``expected_<i>`` is the result the run must give. The results are ``c_0``, ``c_1``, ...
 """
@@ -56,10 +56,10 @@ def read_program(path: Path, arguments: Sequence[str]) -> Program:
         else:
             by_job.setdefault(int(match[2]), {})[match[1]] = array
     if not by_job and not mistakes:
-        mistakes.append(f"{path}: holds no array; a_0 and b_0 are needed at least")
+        mistakes.append(f"{path}: holds no array; {arguments[0]}_0 is needed at least")
     gap = next((number for number in range(len(by_job)) if number not in by_job), None)
     if gap is not None and not mistakes:
-        mistakes.append(f"{path}: a_{gap}: missing; jobs are counted from 0 without a gap")
+        mistakes.append(f"{path}: {arguments[0]}_{gap}: missing; jobs are counted from 0 without a gap")
     if mistakes:
         raise UserError(*mistakes)
     program = Program()
@@ -147,16 +147,18 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         raise ToolError(f"{path}: cannot write: {error.strerror or error}") from None
 
 
-def check_labels(path: Path, program: Program, rows: Mapping[int, tuple[int, int]]) -> None:
-    """Demand that labels and expected results fit their jobs' results, (M, N) in ``rows``; ``UserError``."""
+def check_labels(path: Path, program: Program, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Demand that labels and expected results fit their jobs' results, whose ``shapes`` are given; ``UserError``."""
     for number, labels in program.labels.items():
-        m, n = rows[number]
+        if len(shapes[number]) != 2:
+            raise UserError(f"{path}: labels_{number}: the result has shape {shapes[number]}; only a matrix can be labelled")
+        m, n = shapes[number]
         if labels.shape != (m,) or (labels.astype(object) < 0).any() or (labels.astype(object) >= n).any():
             raise UserError(f"{path}: labels_{number}: {m} numbers from 0 to {n - 1} are needed")
     for number, expected in program.expected.items():
-        if expected.shape != rows[number]:
+        if expected.shape != shapes[number]:
             raise UserError(
-                f"{path}: expected_{number}: shape {expected.shape}; the result has {rows[number]}")
+                f"{path}: expected_{number}: shape {expected.shape}; the result has {shapes[number]}")
 
 
 def accuracy(program: Program, outputs: Sequence[Array]) -> float | None:
@@ -170,10 +172,10 @@ def compare(program: Program, outputs: Sequence[Array]) -> None:
     for number, expected in program.expected.items():
         wrong = np.argwhere(outputs[number] != expected)
         if len(wrong):
-            row, column = (int(at) for at in wrong[0])
+            at = tuple(int(index) for index in wrong[0])
             raise CheckFailed(
-                f"job {number}: c[{row}][{column}] is {outputs[number][row, column]}, expected_{number} says "
-                f"{expected[row, column]}; {len(wrong)} of {expected.size} values differ")
+                f"job {number}: c{''.join(f'[{index}]' for index in at)} is {outputs[number][at]}, "
+                f"expected_{number} says {expected[at]}; {len(wrong)} of {expected.size} values differ")
 
 
 def _one_line(error: object) -> str:

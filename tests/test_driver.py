@@ -113,8 +113,8 @@ def test_the_driver_remembers_the_weights_of_the_job_before() -> None:
     spec = make_spec()
     driver = Driver(GoldenBackend(GemmRuntime(spec, HASH)))
     first, second, _ = make_cases(spec)[3].jobs
-    np.testing.assert_array_equal(driver.gemm(**arguments_of(first, spec)), first.result)
-    np.testing.assert_array_equal(driver.gemm(second.a, reuse_weights=True), second.result)
+    np.testing.assert_array_equal(driver.job(**arguments_of(first, spec)), first.result)
+    np.testing.assert_array_equal(driver.job(a=second.a, reuse_weights=True), second.result)
     with pytest.raises(ValueError, match=r"^job 1: a: missing$"):
         driver.run([arguments_of(first, spec), {}])
 
@@ -132,8 +132,8 @@ def test_the_compiled_rtl_gives_the_same_results_as_golden() -> None:
     assert run.cycles == golden.cycles
     # Each call starts from reset; the driver sends the resident weights again.
     first, second, _ = cases[3].jobs
-    driver.gemm(**arguments_of(first, design.spec))
-    np.testing.assert_array_equal(driver.gemm(second.a, reuse_weights=True), second.result)
+    driver.job(**arguments_of(first, design.spec))
+    np.testing.assert_array_equal(driver.job(a=second.a, reuse_weights=True), second.result)
 
 
 class FakeBoard:
@@ -174,7 +174,7 @@ def test_a_board_that_takes_and_gives_nothing_is_told(monkeypatch: pytest.Monkey
     runtime = GemmRuntime(make_spec(), HASH)
     driver = Driver(BoardBackend(runtime, FakeBoard(runtime.description, status=0x101)))
     with pytest.raises(ToolError) as caught:
-        driver.gemm(**arguments())
+        driver.job(**arguments())
     assert str(caught.value) == (
         "board: job 0: no answer; 0 of 3 result beats came, status is 0x101, errors: none")
 
@@ -183,7 +183,7 @@ def test_a_board_that_refuses_the_job_is_told() -> None:
     runtime = GemmRuntime(make_spec(), HASH)
     driver = Driver(BoardBackend(runtime, FakeBoard(runtime.description, error=0b1)))
     with pytest.raises(ToolError, match="board: job 0: refused: illegal_shape"):
-        driver.gemm(**arguments())
+        driver.job(**arguments())
 
 
 def test_a_missing_pyserial_names_the_command_that_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,8 +207,8 @@ def test_the_driver_folder_runs_without_tilewright(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
     program = ("import sys; sys.modules['tilewright'] = None; import driver; from driver import gemm_job; "
-               "print(driver.DESCRIPTION['hash'], driver.GemmDevice.gemm.__name__, driver.connect.__name__)")
+               "print(driver.DESCRIPTION['hash'], driver.GemmDevice.job.__name__, driver.connect.__name__)")
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
                           check=True)
-    assert done.stdout.split() == [HASH, "gemm", "connect"]
+    assert done.stdout.split() == [HASH, "job", "connect"]
     assert json.loads((tmp_path / "driver/registers.json").read_text()) == told()

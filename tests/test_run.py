@@ -14,7 +14,7 @@ from tilewright import cli
 from tilewright.design import parse_design
 from tilewright.errors import UserError
 from tilewright.families.gemm_job import ARGUMENTS
-from tilewright.run import MAX_BYTES, read_arrays, read_program, write_arrays
+from tilewright.run import MAX_BYTES, Program, check_labels, read_arrays, read_program, write_arrays
 
 SEED = 1
 MUTATIONS = 400
@@ -160,7 +160,7 @@ def test_a_bad_file_is_one_line(name: str, folder: Path, capsys: pytest.CaptureF
 
 
 BAD_PROGRAMS: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "none": (dict.fromkeys(program()), ["x.npz: holds no array; a_0 and b_0 are needed at least"]),
+    "none": (dict.fromkeys(program()), ["x.npz: holds no array; a_0 is needed at least"]),
     "near miss": (program(bais_0=1), ["x.npz: unknown array 'bais_0'; did you mean 'bias_0'?"]),
     "no number": (program(bias=1), ["x.npz: unknown array 'bias'; did you mean 'bias_0'?"]),
     "leading zero": (program(a_00=1), [
@@ -189,6 +189,12 @@ def test_a_bad_program_is_a_line_for_each_mistake(
     code, _, err = run(capsys)
     assert (code, err) == (2, messages)
     assert not (folder / "x.out.npz").exists()
+
+
+def test_labels_need_a_matrix() -> None:
+    with pytest.raises(UserError) as caught:
+        check_labels(Path("x.npz"), Program(labels={0: np.array([1])}), [(4,)])
+    assert str(caught.value) == "x.npz: labels_0: the result has shape (4,); only a matrix can be labelled"
 
 
 def test_a_missing_file_and_a_folder_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

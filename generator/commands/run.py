@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
         overrides: Overrides,
         data: Annotated[Path, typer.Option(
             "--data", metavar="FILE.npz", show_default=False,
-            help="Operands: a_0, b_0, bias_0, multiplier_0, shift_0, ..., a_1, reuse_weights_1, ...")],
+            help="Arguments of each job, as driver/__init__.py of a build describes them: a_0, b_0, ..., a_1, ...")],
         backend: Annotated[str, typer.Option(
             help="golden, sim (compiled RTL), cocotb, or board.")] = "golden",
         out: Annotated[Path | None, typer.Option(
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
             except ValueError as error:
                 raise UserError(f"{data}: {error}") from None
             shapes = [driver.backend.runtime.shape(job) for job in jobs]
-            check_labels(data, program, {i: (shape["m"], shape["n"]) for i, shape in enumerate(shapes)})
+            check_labels(data, program, [driver.backend.runtime.result_shape(job) for job in jobs])
             done = driver.execute(jobs)
         target = out or data.with_name(f"{data.stem}.out.npz")
         write_arrays(target, {f"c_{number}": output for number, output in enumerate(done.outputs)})

@@ -6,10 +6,13 @@ Commands, emitters and reports call these methods and never ask which family the
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tilewright.portrait import Portrait
 from tilewright.spec import Spec
+
+if TYPE_CHECKING:
+    from tilewright.driver import Runtime
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,23 @@ class Family(ABC):
 
     @abstractmethod
     def benches(self, spec: Any) -> tuple[str, ...]:
-        """The cocotb modules in the build's ``sim`` folder that apply to the spec's top: `cosim.gemm_tests`."""
+        """The cocotb modules in the build's ``sim`` folder that apply to the spec's top: `cosim.<name>`, one at least."""
 
     @abstractmethod
     def vectors(self, spec: Any, *, seed: int) -> Iterator[Vectors]:
-        """Stimulus and golden results: corners, the workload, random shapes. The same seed gives the same bytes."""
+        """Stimulus and golden results: corners, the workload, random shapes. The same seed gives the same bytes.
+
+        Each folder holds ``jobs.txt``, a text file for each stream, and ``cycles.txt``, the cycle model's answer. The one
+        called `workload` holds the jobs of the design file.
+        """
 
     @abstractmethod
     def cycles(self, spec: Any) -> list[JobCycles]:
         """The cycle model's answer for the workload."""
+
+    @abstractmethod
+    def runtime(self, spec: Any, design_hash: str) -> "Runtime":
+        """How jobs of the design run, for `tilewright run` and the driver."""
 
     @abstractmethod
     def portrait(self, spec: Any) -> Portrait:

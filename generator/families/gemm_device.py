@@ -78,9 +78,9 @@ class GemmDevice:
         """Set one register; a negative value in two's complement."""
         self.transport.write(self._registers[name]["offset"], [value & 0xFFFF_FFFF])
 
-    def gemm(self, a: ArrayLike, b: ArrayLike | None = None, **arguments: ArrayLike | None) -> IntArray:
+    def job(self, **arguments: ArrayLike | None) -> IntArray:
         """C (M, N), int64, of one job; arguments as in :func:`gemm_job.make_job`. JobError for a bad one."""
-        job = make_job(self.description, {"a": a, "b": b, **arguments}, self._before)
+        job = make_job(self.description, arguments, self._before)
         outputs, _ = self.run([job])
         self._before = job
         return outputs[0]

@@ -1,11 +1,14 @@
 """`family: gemm`, bound together."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tilewright.families.base import Family, JobCycles, Vectors
 from tilewright.families.gemm import GemmSpec
 from tilewright.portrait import Portrait
+
+if TYPE_CHECKING:
+    from tilewright.driver import Runtime
 
 
 class GemmFamily(Family):
@@ -82,6 +85,11 @@ class GemmFamily(Family):
             JobCycles(f"{job.m}x{job.n}x{job.k}", at.first_step, at.last_step, at.done, at.active,
                       job.m * job.n * job.k / (spec.rows * spec.cols))
             for job, at in zip(spec.workload, walked, strict=True)]
+
+    def runtime(self, spec: GemmSpec, design_hash: str) -> "Runtime":
+        from tilewright.families.gemm_runtime import GemmRuntime
+
+        return GemmRuntime(spec, design_hash)
 
     def portrait(self, spec: GemmSpec) -> Portrait:
         from tilewright.families.gemm_portrait import portrait

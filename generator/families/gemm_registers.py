@@ -159,4 +159,20 @@ def driver_info(spec: GemmSpec, design_hash: str) -> DriverInfo:
             "weight_zero_point": spec.numbers.weight_zero_point,
             "activation": spec.activation,
         },
-        modules=(gemm_vectors, gemm_job, gemm_device, serial_transport))
+        modules=(gemm_vectors, gemm_job, gemm_device, serial_transport),
+        device=gemm_device.GemmDevice, errors=(gemm_device.DeviceError, gemm_job.JobError),
+        example="c = engine.job(a=a, b=b{})".format(", bias=bias, multiplier=multiplier, shift=shift" * spec.has_requant),
+        arguments=_arguments(spec))
+
+
+def _arguments(spec: GemmSpec) -> str:
+    """What the arguments of a job are."""
+    limits = spec.limits
+    lines = [f"``a`` is (M, K) and ``b`` (K, N), up to M {limits.m}, N {limits.n}, K {limits.k}; c is (M, N), int64.",
+             "``reuse_weights=True`` in place of ``b`` keeps b and all that came with it from the job before."]
+    if spec.has_requant:
+        names = [*("bias", "multiplier", "shift", "zero_point"), *(("low", "high") if spec.activation == "clip" else ())]
+        lines.append(f"One value for all columns of b, or N: {', '.join(f'``{name}``' for name in names)}.")
+    lines += [f"``{name}_zero_point`` is one value." for name in ("act", "weight")
+              if getattr(spec.numbers, f"{name}_zero_point")]
+    return "\n".join(lines)

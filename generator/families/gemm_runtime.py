@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +20,7 @@ from tilewright.registers import description
 class GemmRuntime:
     """The :class:`tilewright.driver.Runtime` of one GEMM design."""
 
-    arguments = ARGUMENTS
+    arguments: tuple[str, ...] = ARGUMENTS
 
     def __init__(self, spec: GemmSpec, design_hash: str) -> None:
         self.spec = spec
@@ -39,6 +38,10 @@ class GemmRuntime:
     def shape(self, job: Job) -> dict[str, int]:
         """m, n and k."""
         return dict(zip("mnk", job.shape, strict=True))
+
+    def result_shape(self, job: Job) -> tuple[int, int]:
+        """Rows and columns of C."""
+        return job.shape[:2]
 
     def golden(self, job: Job) -> IntArray:
         """C as the golden model computes it."""
@@ -74,8 +77,3 @@ class GemmRuntime:
     def device(self, transport: Transport) -> GemmDevice:
         """The engine at the far end of ``transport``; ``DeviceError`` if it is another one."""
         return GemmDevice(transport, self.description)
-
-
-def runtime(spec: Any, design_hash: str) -> GemmRuntime:
-    """The runtime of one design."""
-    return GemmRuntime(spec, design_hash)
