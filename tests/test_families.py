@@ -7,6 +7,7 @@ import pytest
 from tilewright.design import load_design
 from tilewright.families import FAMILIES, family_of
 from tilewright.families.base import Family
+from tilewright.starting_point import starting_points
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +29,10 @@ def test_a_family_has_all_its_places(name: str) -> None:
 def test_a_family_implements_every_method(name: str) -> None:
     assert isinstance(FAMILIES[name], Family)
     assert FAMILIES[name].name == name
+
+
+def test_the_starting_points_are_those_of_the_registry() -> None:
+    assert starting_points() == sorted(FAMILIES)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)

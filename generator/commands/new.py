@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from tilewright.options import AsJson
+from tilewright.starting_point import starting_points
 
 
 def register(app: typer.Typer) -> None:
@@ -11,10 +12,11 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def new(
-        family: Annotated[str, typer.Argument(help="The kind of accelerator: gemm.", show_default=False)],
+        family: Annotated[str, typer.Argument(
+            help=f"The kind of accelerator: {', '.join(starting_points())}.", show_default=False)],
         as_json: AsJson = False,
     ) -> None:
-        """Print a commented starting point: tilewright new gemm > my.yaml."""
+        """Print a commented starting point: tilewright new FAMILY > my.yaml."""
         from tilewright.console import emit
         from tilewright.design import require_family
         from tilewright.starting_point import starting_point
