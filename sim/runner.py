@@ -1,7 +1,8 @@
 """Compile and run simulations of a build folder: the batch harness and the cocotb benches.
 
 Reads only the build folder (``build/<name>``), never the spec: ``sim/design.json`` describes the
-ports, ``rtl/<name>.v`` is the design, ``sim/vectors/<case>/`` holds stimulus and expected results.
+ports (:mod:`tilewright.sim.ports`), ``rtl/<name>.v`` is the design, ``sim/vectors/<case>/`` holds stimulus and
+expected results.
 
     harness = build_harness(folder)                                  # cached by content
     result = run_harness(harness, folder / "sim/vectors/random_0")   # volume: compiled C++
@@ -20,11 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from tilewright.errors import ToolError
-from tilewright.sim.cosim.gemm_ports import GemmPorts, read_jobs
 from tilewright.sim.cosim.results import read_results
+from tilewright.sim.ports import Ports, load_ports
 from tilewright.sim.verilator import Progress, compile_program, lint
-
-ENGINE_BENCH = "cosim.gemm_tests"
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ class Divergence:
     """The first result that differs from the golden model; ``str()`` is the line a person reads."""
 
     job: int
-    index: tuple[int, int]  # row, column of the job's result matrix
+    index: tuple[int, ...]  # into the job's result
     beat: int
     lane: int | None  # None when no value is wrong but keep, last or an unused lane
     cycle: int
-    unit: str  # the PE or column of PEs it came from
+    unit: str  # the part of the engine it came from
     expected: int
     actual: int
     text: str  # all of it, in words
@@ -63,7 +62,7 @@ class Harness:
     """A compiled batch harness and the ports it was compiled for."""
 
     executable: Path
-    ports: GemmPorts
+    ports: Ports
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def build_harness(
     ``sources`` replaces the engine's Verilog (by a synthesized netlist and its cell models, say), ``top``
     the module name. ``cache`` defaults to ``.cache/verilator`` beside ``folder``. Raises ``ToolError``.
     """
-    ports = GemmPorts.load(folder / "sim/design.json")
+    ports = load_ports(folder / "sim/design.json")
     executable = compile_program(
         sources=sources or [engine_source(folder, ports)], top=top or ports.module,
         main=folder / "sim/harness.cpp", cache=cache or default_cache(folder), progress=progress)
@@ -153,7 +152,7 @@ def bare_loop(harness: Harness, cycles: int = 200_000) -> float:
 def run_cocotb(
     folder: Path,
     *,
-    module: str = ENGINE_BENCH,
+    module: str | None = None,
     seed: int = 1,
     tests: Sequence[str] = (),
     vectors: Path | None = None,
@@ -166,14 +165,14 @@ def run_cocotb(
 ) -> list[Check]:
     """Run a cocotb module of ``folder/sim`` under Verilator; a check for each test.
 
-    ``tests`` limits the run to these names, ``vectors`` replaces ``folder/sim/vectors``, ``plusargs`` go to
-    the model. A run without tests, without a results file or with a simulator that ended badly
-    is a failed check, never an empty list. Results and log stay in ``folder/sim/results/``; ``waves``
-    leaves ``folder/sim/dump.vcd``.
+    ``module`` defaults to the bench of the bare engine. ``tests`` limits the run to these names,
+    ``vectors`` replaces ``folder/sim/vectors``, ``plusargs`` go to the model. A run without tests,
+    without a results file or with a simulator that ended badly is a failed check, never an empty list. Results and
+    log stay in ``folder/sim/results/``; ``waves`` leaves ``folder/sim/dump.vcd``.
     """
-    ports = GemmPorts.load(folder / "sim/design.json")
-    top = top or ports.module
-    source = engine_source(folder, ports) if module == ENGINE_BENCH else top_source(folder, ports)
+    ports = load_ports(folder / "sim/design.json")
+    module, top = module or ports.bench, top or ports.module
+    source = engine_source(folder, ports) if module == ports.bench else top_source(folder, ports)
     settings = cocotb_settings()
     executable = compile_program(
         sources=sources or [source], top=top, main=Path(settings["main"]), trace=waves,
@@ -236,19 +235,19 @@ def cocotb_settings() -> dict[str, str]:
 
 def run_lint(folder: Path) -> Check:
     """``verilator -Wall`` on the design: passed when ``sim/waivers.vlt`` waives every warning."""
-    ports = GemmPorts.load(folder / "sim/design.json")
+    ports = load_ports(folder / "sim/design.json")
     start = time.monotonic()
     warnings = lint([top_source(folder, ports)], top=ports.design, waivers=folder / "sim/waivers.vlt")
     more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
     return Check("lint", not warnings, time.monotonic() - start, warnings[0] + more if warnings else "")
 
 
-def top_source(folder: Path, ports: GemmPorts) -> Path:
+def top_source(folder: Path, ports: Ports) -> Path:
     """The Verilog of the top."""
     return folder / "rtl" / f"{ports.design}.v"
 
 
-def engine_source(folder: Path, ports: GemmPorts) -> Path:
+def engine_source(folder: Path, ports: Ports) -> Path:
     """The Verilog of the bare engine: the top, or the file beside the benches where the top wraps it."""
     wrapped = folder / "sim" / f"{ports.design}.v"
     return wrapped if wrapped.exists() else top_source(folder, ports)
@@ -269,15 +268,12 @@ def _answer(command: list[str]) -> dict[str, Any]:
     return answer
 
 
-def _divergence(ports: GemmPorts, vectors: Path, found: dict[str, Any], command: str) -> Divergence:
+def _divergence(ports: Ports, vectors: Path, found: dict[str, Any], command: str) -> Divergence:
     """Name the place of a wrong beat."""
-    job = read_jobs(vectors)[found["job"]]
-    expected, actual = ((int(beat["data"], 16), int(beat["keep"], 16), beat["last"])
-                        for beat in (found["expected"], found["actual"]))
-    text = ports.divergence(found["job"], job, found["beat"], expected, actual, found["cycle"])
-    lane = ports.wrong_lane(expected, actual)
+    number, beat, cycle = found["job"], found["beat"], found["cycle"]
+    expected, actual = ((int(seen["data"], 16), int(seen["keep"], 16), seen["last"])
+                        for seen in (found["expected"], found["actual"]))
+    place = ports.divergence(number, ports.jobs(vectors)[number], beat, expected, actual, cycle)
     return Divergence(
-        job=found["job"], index=ports.index(job, found["beat"], lane or 0), beat=found["beat"], lane=lane,
-        cycle=found["cycle"], unit=ports.unit(job, found["beat"], lane or 0), text=text, command=command,
-        expected=ports.result.unpack(expected[0])[lane or 0],
-        actual=ports.result.unpack(actual[0])[lane or 0])
+        job=number, index=place.index, beat=beat, lane=place.lane, cycle=cycle, unit=place.unit,
+        expected=place.expected, actual=place.actual, text=place.text, command=command)

@@ -16,7 +16,8 @@ from tilewright.families.gemm_stimulus import Stimulus
 from tilewright.families.gemm_vectors import Case, Job, write_case
 from tilewright.registers import driver_files
 from tilewright.rtl.hierarchy import to_rtlil
-from tilewright.sim.cosim.gemm_ports import GemmPorts, Lanes
+from tilewright.sim.cosim.beats import Lanes
+from tilewright.sim.cosim.gemm_ports import GemmPorts
 
 CACHE = TEST_BUILD / ".cache" / "verilator"  # compiled models are kept from one run of the suite to the next
 HASH = hashlib.sha256(b"tests").hexdigest()

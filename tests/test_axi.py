@@ -13,7 +13,7 @@ from tilewright.registers import hardware
 from tilewright.rtl.gemm.axi_top import GemmAxi
 from tilewright.sim.runner import Check, run_cocotb
 
-BENCH = "cosim.axi_tests"
+BENCH = "cosim.gemm_axi_tests"
 TESTS = 11
 LIMITS = {"m": 7, "n": 6, "k": 9}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -32,7 +32,7 @@ def axi_folder(folder: Path, spec: GemmSpec) -> Path:
     """A build folder of the AXI top with its benches."""
     source = Path(tilewright.sim.cosim.__path__[0])
     benches = {f"cosim/{name}.py": (source / f"{name}.py").read_text()
-               for name in ("__init__", "gemm_ports", "axi_bench", "axi_tests")}
+               for name in ("__init__", "beats", "gemm_ports", "gemm_axi_bench", "gemm_axi_tests")}
     top = GemmAxi(engine=engine(spec), registers=hardware(registers(spec, HASH)))
     return make_folder(folder, spec, top, make_cases(spec), benches)
 

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     def demo(
         design_file: Annotated[
             Path | None,
-            typer.Argument(metavar="[FILE]", help="The design; default: what 'tilewright new gemm' prints."),
+            typer.Argument(metavar="[FILE]", help=f"The design; default: what 'tilewright new {FAMILY}' prints."),
         ] = None,
         build_dir: BuildRoot = Path("build"),
         board: Annotated[str, typer.Option(help="Board to route the design for.")] = BOARD,
@@ -36,11 +36,13 @@ def register(app: typer.Typer) -> None:
         """Build a design, verify it, read handwritten digits with it, route it, and write the report."""
         from tilewright.console import console, emit
         from tilewright.design import load_design
-        from tilewright.errors import CheckFailed, ToolError
+        from tilewright.errors import CheckFailed, ToolError, UserError
 
         start = time.monotonic()
         file = str(design_file or _starting_point(build_dir))
         design = load_design(file)
+        if design.spec.family != FAMILY:
+            raise UserError(f"{file}: family: '{design.spec.family}'; the demo's digits need {FAMILY}")
         folder = build_dir / design.name
         show = Show(quiet=as_json)
         root = ["--build-dir", str(build_dir)] if build_dir != Path("build") else []

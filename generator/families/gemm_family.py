@@ -61,13 +61,17 @@ class GemmFamily(Family):
         return driver_files(driver_info(spec, design_hash))
 
     def sim_files(self, spec: GemmSpec) -> Mapping[str, str]:
+        from tilewright.families.gemm_harness import harness
         from tilewright.families.gemm_ports import ports
         from tilewright.sim.project import simulation_files
 
-        return simulation_files(ports(spec))
+        described = ports(spec)
+        axi = ("gemm_axi_bench", "gemm_axi_tests") if spec.top == "axi" else ()
+        return simulation_files(
+            described, harness=harness(described), modules=("gemm_ports", "gemm_tests", *axi), benches=self.benches(spec))
 
     def benches(self, spec: GemmSpec) -> tuple[str, ...]:
-        return ("cosim.gemm_tests",) if spec.top == "stream" else ("cosim.axi_tests",)
+        return ("cosim.gemm_tests",) if spec.top == "stream" else ("cosim.gemm_axi_tests",)
 
     def vectors(self, spec: GemmSpec, *, seed: int) -> Iterator[Vectors]:
         from tilewright.families.gemm_stimulus import cases

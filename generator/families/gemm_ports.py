@@ -2,7 +2,8 @@
 
 from tilewright.families.gemm import GemmSpec
 from tilewright.formats import IntFormat
-from tilewright.sim.cosim.gemm_ports import GemmPorts, Lanes
+from tilewright.sim.cosim.beats import Lanes
+from tilewright.sim.cosim.gemm_ports import GemmPorts
 
 
 def _lanes(count: int, number: IntFormat) -> Lanes:

@@ -15,42 +15,19 @@ input_stationary   m tile, k: A[m0+lane][k]  k tile, n: B[k0+lane][n]  m tile, n
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from .beats import Lanes, Place, ResultBeat
 
 OUTPUT_STATIONARY = "output_stationary"
 WEIGHT_STATIONARY = "weight_stationary"
 INPUT_STATIONARY = "input_stationary"
 JOB_FIELDS = ("m", "n", "k", "reuse_weights", "act_zero_point", "weight_zero_point")  # columns of jobs.txt
+RESIDENT = ("weight", "channel")  # streams of which a job that reuses weights has no beat
 CHANNEL_FIELDS = ("bias", "multiplier", "shift", "zero_point", "low", "high")  # columns of channel.txt
 ERROR_NONE, ERROR_SHAPE, ERROR_RESIDENT, ERROR_ACT_LAST, ERROR_WEIGHT_LAST = range(5)
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """Elements side by side in one beat, lane 0 in the low bits."""
-
-    lanes: int
-    width: int
-    signed: bool
-
-    def pack(self, values: Iterable[int]) -> int:
-        """One beat as an unsigned number."""
-        mask = (1 << self.width) - 1
-        packed = 0
-        for lane, value in enumerate(values):
-            packed |= (value & mask) << (lane * self.width)
-        return packed
-
-    def unpack(self, packed: int) -> list[int]:
-        """The elements of a beat."""
-        mask = (1 << self.width) - 1
-        values = [(packed >> (lane * self.width)) & mask for lane in range(self.lanes)]
-        if self.signed:
-            sign = 1 << (self.width - 1)
-            values = [(value ^ sign) - sign for value in values]
-        return values
 
 
 @dataclass(frozen=True)
@@ -86,17 +63,18 @@ class GemmPorts:
     result: Lanes
     channel: dict[str, int] = field(default_factory=dict)
 
-    @classmethod
-    def load(cls, path: Path) -> "GemmPorts":
-        """From ``design.json``."""
-        values = json.loads(path.read_text())
-        for name in ("act", "weight", "result"):
-            values[name] = Lanes(**values[name])
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+    @property
+    def bench(self) -> str:
+        """The cocotb module that drives these ports."""
+        return "cosim.gemm_tests"
 
     def to_json(self) -> str:
         """Text of ``design.json``."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps({"ports": "gemm_ports", **asdict(self)}, indent=2) + "\n"
+
+    def jobs(self, vectors: Path) -> "list[Job]":
+        """The jobs of a vectors folder."""
+        return [Job(*map(int, line)) for line in _lines(vectors / "jobs.txt")]
 
     @property
     def beats(self) -> dict[str, tuple[str, int, str]]:
@@ -110,7 +88,7 @@ class GemmPorts:
 
     def count(self, stream: str, job: Job) -> int:
         """Number of beats of ``stream`` that belong to ``job``."""
-        if job.reuse_weights and stream in ("weight", "channel"):
+        if job.reuse_weights and stream in RESIDENT:
             return 0
         tiled, tile, times = self.beats[stream]
         return -(-getattr(job, tiled) // tile) * (getattr(job, times) if times else 1)
@@ -137,27 +115,24 @@ class GemmPorts:
             return f"PE row {self.index(job, beat, lane)[0] % self.rows}, column {lane}"
         return f"PE column {lane}"
 
-
-    def wrong_lane(self, expected: Sequence[int], actual: Sequence[int]) -> int | None:
-        """The first lane in use whose value differs; None when something else is wrong."""
-        wanted, got = self.result.unpack(expected[0]), self.result.unpack(actual[0])
-        return next((lane for lane in range(self.result.lanes)
-                     if expected[1] >> lane & 1 and wanted[lane] != got[lane]), None)
-
     def divergence(
-        self, number: int, job: Job, beat: int, expected: Sequence[int], actual: Sequence[int], cycle: int
-    ) -> str:
-        """One line on a wrong beat (data, keep, last): tensor, job, index, cycle, unit, both values."""
+        self, number: int, job: Job, beat: int, expected: ResultBeat, actual: ResultBeat, cycle: int
+    ) -> Place:
+        """What is wrong with the job's result beat ``beat``: tensor, job, index, cycle, unit, both values."""
         shape = f"job {number} (m={job.m}, n={job.n}, k={job.k})"
         wanted, got = self.result.unpack(expected[0]), self.result.unpack(actual[0])
-        lane = self.wrong_lane(expected, actual)
-        if lane is None:
-            return (f"result of {shape}, beat {beat}, cycle {cycle}: expected keep {expected[1]:b}, "
+        wrong = self.result.first_wrong(expected, actual)
+        lane = wrong or 0
+        row, column = self.index(job, beat, lane)
+        unit = self.unit(job, beat, lane)
+        if wrong is None:
+            text = (f"result of {shape}, beat {beat}, cycle {cycle}: expected keep {expected[1]:b}, "
                     f"last {expected[2]}, unused lanes 0; "
                     f"got keep {actual[1]:b}, last {actual[2]}, data {got}")
-        row, column = self.index(job, beat, lane)
-        return (f"result[{row}][{column}] of {shape}, cycle {cycle}, {self.unit(job, beat, lane)}: "
-                f"expected {wanted[lane]}, got {got[lane]}")
+        else:
+            text = (f"result[{row}][{column}] of {shape}, cycle {cycle}, {unit}: "
+                    f"expected {wanted[lane]}, got {got[lane]}")
+        return Place(index=(row, column), lane=wrong, unit=unit, expected=wanted[lane], actual=got[lane], text=text)
 
 
 @dataclass(frozen=True)
@@ -184,7 +159,7 @@ class Case:
         cycles = folder / "cycles.txt"
         case = cls(
             name=folder.name,
-            jobs=read_jobs(folder),
+            jobs=ports.jobs(folder),
             act=[ports.act.pack(map(int, line)) for line in _lines(folder / "act.txt")],
             weight=[ports.weight.pack(map(int, line)) for line in _lines(folder / "weight.txt")],
             channel=[
@@ -238,9 +213,12 @@ class Case:
         return bits
 
 
-def read_jobs(folder: Path) -> list[Job]:
-    """The jobs of a vectors folder."""
-    return [Job(*map(int, line)) for line in _lines(folder / "jobs.txt")]
+def load_ports(path: Path) -> GemmPorts:
+    """The ports that ``design.json`` describes."""
+    values = json.loads(path.read_text())
+    for name in ("act", "weight", "result"):
+        values[name] = Lanes(**values[name])
+    return GemmPorts(**{name: values[name] for name in GemmPorts.__dataclass_fields__ if name in values})
 
 
 def _lines(path: Path) -> list[list[str]]:

@@ -21,13 +21,13 @@ from .gemm_ports import (
     ERROR_SHAPE,
     ERROR_WEIGHT_LAST,
     Case,
-    GemmPorts,
     Job,
+    load_ports,
 )
 from .streams import Bench, MismatchError
 
 FOLDER = Path(__file__).resolve().parents[1]
-PORTS = GemmPorts.load(FOLDER / "design.json")
+PORTS = load_ports(FOLDER / "design.json")
 CASES = Case.load_all(Path(os.environ.get("VECTORS", FOLDER / "vectors")), PORTS)
 INTERPRETER = "" if shutil.which("python3") == sys.executable else f" PYTHON={sys.executable}"
 SEED = cocotb.RANDOM_SEED
@@ -139,9 +139,9 @@ class Engine(Bench):
         number, beat = 0, mismatch.beat
         while beat >= (count := PORTS.count("result", self.jobs[number])):
             number, beat = number + 1, beat - count
-        where = PORTS.divergence(
+        place = PORTS.divergence(
             number, self.jobs[number], beat, mismatch.expected, mismatch.actual, mismatch.cycle)
-        return f"{where}; rerun: {self.rerun}"
+        return f"{place.text}; rerun: {self.rerun}"
 
     async def error_code(self) -> int:
         """The code that ``error`` takes, waiting for it."""

@@ -1,6 +1,6 @@
 """Read the results file of a cocotb run; a run without evidence is a failed run.
 
-``python -m cosim.results results/gemm_tests.xml`` prints a line per test and ends with 0 only if at least
+``python -m cosim.results results/bench.xml`` prints a line per test and ends with 0 only if at least
 one test ran and none failed.
 """
 

@@ -28,10 +28,11 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from .gemm_ports import Case, GemmPorts, Job, Lanes
+from .beats import Lanes
+from .gemm_ports import Case, Job, load_ports
 
 FOLDER = Path(__file__).resolve().parents[1]
-PORTS = GemmPorts.load(FOLDER / "design.json")
+PORTS = load_ports(FOLDER / "design.json")
 CASES = Case.load_all(Path(os.environ.get("VECTORS", FOLDER / "vectors")), PORTS)
 DESCRIPTION: dict[str, Any] = json.loads((FOLDER.parent / "driver/registers.json").read_text())
 REGISTERS: dict[str, dict[str, Any]] = DESCRIPTION["registers"]
@@ -193,7 +194,7 @@ class AxiBench:
                 actual = PORTS.result.pack(int.from_bytes(got[at:at + size], "little")
                                            for at in range(0, wide, size))
                 place = PORTS.divergence(number, job, beat, (data, keep, 0), (actual, keep, 0), self.cycle)
-                raise AssertionError(f"{where}: {place}; bytes {bytes(got).hex()}")
+                raise AssertionError(f"{where}: {place.text}; bytes {bytes(got).hex()}")
 
     async def _within(self, limit_ns: int, answer: Awaitable[Any], what: str) -> Any:
         try:

@@ -7,7 +7,7 @@ registers from ``driver/registers.json``. ``SEED`` repeats a run, ``TEST`` picks
 import cocotb
 from cocotbext.axi import AxiResp
 
-from .axi_bench import CASES, DESCRIPTION, PORTS, REGISTERS, AxiBench, axi_test
+from .gemm_axi_bench import CASES, DESCRIPTION, PORTS, REGISTERS, AxiBench, axi_test
 from .gemm_ports import Case, Job
 
 SILENCE_CYCLES = 64
