@@ -36,21 +36,22 @@ def render_hls(context: Mapping[str, Any]) -> dict[str, str]:
     """
     values = {key: value for key, value in context.items() if key != "templates"}
     for key, value in values.items():
-        _check(key, value)
+        check_value(key, value)
     templates = {**context["templates"], **COMMON_TEMPLATES}
     for path, template in templates.items():
         if not _FILE_NAME.fullmatch(path) or not _FILE_NAME.fullmatch(template):
             raise ValueError(f"templates: {path!r} from {template!r} is not a file name")
     values["headers"] = sorted(path for path in templates if path.endswith(".h"))
     values |= {"part": PART, "clock_ns": CLOCK_NS}
-    environment = _environment()
+    environment = cpp_environment(_folder())
     rendered = {
         path: environment.get_template(template).render(values) for path, template in templates.items()}
     rendered |= {path: _folder().joinpath(path).read_text(encoding="utf-8") for path in COMMON_FILES}
     return dict(sorted(rendered.items()))
 
 
-def _check(key: str, value: object) -> None:
+def check_value(key: str, value: object) -> None:
+    """ValueError unless ``value`` is an integer, a truth, an identifier, or lists and mappings of these."""
     if isinstance(value, int):
         return
     if isinstance(value, str):
@@ -58,10 +59,10 @@ def _check(key: str, value: object) -> None:
             raise ValueError(f"{key}: {value!r} is not an identifier")
     elif isinstance(value, list):
         for index, element in enumerate(value):
-            _check(f"{key}[{index}]", element)
+            check_value(f"{key}[{index}]", element)
     elif isinstance(value, dict):
         for name, element in value.items():
-            _check(f"{key}.{name}", element)
+            check_value(f"{key}.{name}", element)
     else:
         raise ValueError(f"{key}: {value!r} is not an integer, a truth, an identifier, or a list or mapping")
 
@@ -70,10 +71,10 @@ def _folder() -> Traversable:
     return files("tilewright.templates").joinpath("hls")
 
 
-def _environment() -> Environment:
-    """For C++: nothing is escaped, everything named must be there, block tags leave no empty lines."""
+def cpp_environment(folder: Traversable) -> Environment:
+    """Templates of C++ in ``folder``: nothing is escaped, what is named must be there, block tags leave no empty lines."""
     return Environment(
-        loader=FunctionLoader(lambda name: _folder().joinpath(name).read_text(encoding="utf-8")),
+        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -96,6 +96,7 @@ class Unit(ABC, Generic[P]):
     source: ClassVar[str]  # the paper or the program it follows
     parameters_type: ClassVar[type[Parameters]]
     variants: ClassVar[tuple[Parameters, ...]] = ()  # what the full proof covers beside the defaults
+    full_beats: ClassVar[int] = 1_000_000  # of the full proof, where not every input code is tried
 
     @abstractmethod
     def input_fields(self, p: P) -> Fields:

@@ -1,0 +1,224 @@
+"""Proves a unit: RTL, HLS C++ and golden model equal bit for bit, results on schedule, the error as claimed."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tilewright.units.base import Error, Parameters, Unit
+from tilewright.units.fields import WORD_BITS, Fields, beat_words, unpack
+from tilewright.units.project import Case, Project, make_case, variant_name, write_project
+
+SHORT_BEATS = 300  # for the cocotb bench, whose every cycle costs some 50 us
+SAMPLE_BEATS = 4096
+STALLS = (0.2, 0.5, 0.9)
+RESET_CYCLES = (1, 7, 60, 200)
+GOLDEN_CODES = 1 << 16  # input codes up to which even a sample's error is that of all of them
+TOLERANCE = 0.1  # between a claimed figure and the measured one
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim, whether it held, and on how many compared results."""
+
+    name: str
+    passed: bool
+    vectors: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass
+class Proof:
+    """Every check of one unit and one set of parameters."""
+
+    unit: str
+    variant: str
+    checks: list[Check] = field(default_factory=list)
+    error: dict[str, Any] | None = None  # measured and claimed
+    cycles: dict[str, int] = field(default_factory=dict)  # of the largest case, none stalled: model, measured, ideal
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def first_divergence(self) -> str | None:
+        return next((f"{self.variant}: {check.name}: {check.message}" for check in self.checks if not check.passed), None)
+
+    def payload(self) -> dict[str, Any]:
+        """Plain enough for JSON."""
+        return {
+            "unit": self.unit, "variant": self.variant, "passed": self.passed,
+            "checks": [{"name": check.name, "passed": check.passed, "vectors": check.vectors,
+                        "seconds": round(check.seconds, 3), "message": check.message} for check in self.checks],
+            "cycles": [{"job": self.variant, **self.cycles}] if self.cycles else [], "error": self.error,
+            "first_divergence": self.first_divergence, "seconds": round(self.seconds, 3)}
+
+    @staticmethod
+    def from_payload(payload: dict[str, Any]) -> "Proof":
+        """The proof that ``payload`` was made from."""
+        cycles = {key: value for job in payload["cycles"] for key, value in job.items() if key != "job"}
+        return Proof(payload["unit"], payload["variant"], [Check(**check) for check in payload["checks"]],
+                     payload["error"], cycles, payload["seconds"])
+
+
+def prove(
+    unit: Unit[Any], p: Parameters, build: Path, *, full: bool = False, cocotb: bool = False, seed: int = 1,
+    cache: Path | None = None, progress: Progress = lambda text: None,
+) -> Proof:
+    """Write the unit's folder below ``build/units`` and run every check on it.
+
+    The sample is about ``SAMPLE_BEATS`` beats; ``full`` adds every input code, or the unit's ``full_beats`` beats where there
+    are too many, and more patterns of stalls. ``seed`` chooses data and stalls. ``cache`` keeps what was compiled.
+    """
+    start = time.monotonic()
+    cache = cache or build / ".cache"
+    outcome = Proof(unit.name, variant_name(unit, p))
+    progress(f"{outcome.variant}: golden model")
+    cases = _cases(unit, p, seed, full)
+    largest = list(cases)[-1]
+    outcome.error, checks = _error(unit, p, cases[largest], full)
+    outcome.checks += checks
+    progress(f"{outcome.variant}: Verilog and C++")
+    project = write_project(build / "units", unit, p, cases)
+    progress(f"{outcome.variant}: RTL")
+    outcome.checks += _rtl(project, outcome, cache / "verilator", seed, full)
+    progress(f"{outcome.variant}: HLS C++")
+    outcome.checks += _hls(project, cache / "hls", full)
+    if cocotb:
+        progress(f"{outcome.variant}: cocotb")
+        outcome.checks += _cocotb(project, cache / "verilator", seed)
+    outcome.seconds = time.monotonic() - start
+    return outcome
+
+
+def _cases(unit: Unit[Any], p: Parameters, seed: int, full: bool) -> dict[str, Case]:
+    """Vectors by name, the largest last."""
+    def stimulus(count: int) -> Case:
+        return make_case(unit, p, unit.stimulus(p, np.random.default_rng(seed), count))
+
+    cases = {"short": stimulus(SHORT_BEATS), "sample": stimulus(SAMPLE_BEATS)}
+    if full:
+        if unit.domain(p) is None:
+            cases["volume"] = stimulus(unit.full_beats)
+        else:
+            cases["exhaustive"] = make_case(unit, p, unit.exhaustive(p))
+    return cases
+
+
+def _error(unit: Unit[Any], p: Parameters, case: Case, full: bool) -> tuple[dict[str, Any] | None, list[Check]]:
+    """Measured and claimed error; a sample may miss the worst case, it must not exceed it."""
+    start = time.monotonic()
+    claim = unit.error(p)
+    if claim is None:
+        return None, []
+    domain = unit.domain(p)
+    if not full and domain is not None and domain <= GOLDEN_CODES:
+        case, full = make_case(unit, p, unit.exhaustive(p)), True
+    measured, values = measured_error(claim, case)
+    reproduced = measured <= claim.figure * (1 + TOLERANCE)
+    if full and not claim.bound:
+        reproduced &= measured >= claim.figure * (1 - TOLERANCE)
+    message = "" if reproduced else f"|{claim.quantity}| is {measured:.3g} at most, the claim is {claim.figure:.3g}"
+    found = {"quantity": claim.quantity, "claimed": claim.figure, "measured": measured, "bound": claim.bound}
+    return found, [Check("error as claimed", reproduced, values, time.monotonic() - start, message)]
+
+
+def measured_error(claim: Error, case: Case) -> tuple[float, int]:
+    """The largest deviation of a case's results, and how many were judged."""
+    _, deviation = claim.deviation(case.beats, case.results)
+    if not len(deviation) or not np.isfinite(deviation).all():
+        return float("inf"), len(deviation)
+    return float(np.abs(deviation).max()), len(deviation)
+
+
+def _rtl(project: Project, outcome: Proof, cache: Path, seed: int, full: bool) -> Iterator[Check]:
+    """The batch harness: free running on schedule, stalled on both sides, reset half-way."""
+    from tilewright.sim.unit_runner import build_harness
+
+    harness = build_harness(project.folder, project.unit.name, cache)
+    for name in project.cases:
+        yield from _free_running(project, outcome, harness, name)
+        for stall in STALLS if full else STALLS[1:2]:
+            yield _batch(project, harness, name, f"rtl == golden, stall {stall}: {name}", stall=stall, seed=seed)
+    for cycle in RESET_CYCLES if full else RESET_CYCLES[2:3]:
+        yield _batch(project, harness, "sample", f"rtl == golden after a reset in cycle {cycle}: sample", stall=0.3,
+                     seed=seed, reset_at=cycle)
+
+
+def _free_running(project: Project, outcome: Proof, harness: Path, name: str) -> Iterator[Check]:
+    from tilewright.sim.unit_runner import read_cycles
+
+    seen = project.folder / "sim" / f"cycles_{name}.bin"
+    check = _batch(project, harness, name, f"rtl == golden: {name}", cycles=seen)
+    yield check
+    if not check.passed:
+        return
+    model, measured = project.cases[name].cycles, read_cycles(seen)
+    wrong = np.flatnonzero(model != measured)
+    message = ""
+    if len(wrong):
+        message = f"result {wrong[0]} came in cycle {measured[wrong[0]]}, the schedule says {model[wrong[0]]}"
+    yield Check(f"on schedule: {name}", not len(wrong), len(model), 0.0, message)
+    outcome.cycles = {"model": int(model[-1]), "measured": int(measured[-1]), "ideal": len(model)}
+
+
+def _batch(project: Project, harness: Path, case: str, claim: str, *, stall: float = 0.0, **options: Any) -> Check:
+    from tilewright.sim.unit_runner import run_harness
+
+    cycles = project.cases[case].cycles
+    gap = int(np.diff(cycles, prepend=0).max())  # the longest time without a result
+    run = run_harness(harness, project.vectors(case), stall=stall, patience=int((1000 + 4 * gap) / (1 - stall)),
+                      silence=64 + 2 * gap, **options)
+    message = run.message
+    if run.divergent is not None:
+        message = _difference(project, case, run.divergent, run.expected, run.actual)
+    return Check(claim, run.passed and run.beats == len(cycles), run.beats, run.seconds,
+                 f"{message}, in cycle {run.cycles}; rerun: {run.command}" if message else "")
+
+
+def _difference(project: Project, case: str, beat: int, expected: int, actual: int) -> str:
+    """Which fields of which result differ; of an elementwise unit, also what went in."""
+    inputs, outputs = project.unit.input_fields(project.parameters), project.unit.output_fields(project.parameters)
+    wanted, got = (_beat(outputs, value) for value in (expected, actual))
+    texts = [f"{name} expected {wanted[name]}, got {got[name]}" for name in outputs if wanted[name] != got[name]]
+    beats = project.cases[case].beats
+    taken = ""
+    if len(project.cases[case].cycles) == len(next(iter(beats.values()))):
+        taken = " of " + ", ".join(f"{name} = {beats[name][beat].tolist()}" for name in inputs)
+    return f"result {beat}{taken}: {'; '.join(texts)}"
+
+
+def _beat(fields: Fields, payload: int) -> dict[str, int | list[int]]:
+    words = [payload >> WORD_BITS * word & 0xFFFF_FFFF for word in range(beat_words(fields))]
+    values = unpack(fields, np.array([words], np.uint32))
+    return {name: values[name][0].tolist() for name in fields}
+
+
+def _hls(project: Project, cache: Path, full: bool) -> Iterator[Check]:
+    """The C++ under the sanitizers on short cases, optimized on large ones."""
+    from tilewright.sim.unit_runner import OPTIMIZED, SANITIZED, build_hls, run_hls
+
+    levels = [("address and undefined-behaviour sanitizers", SANITIZED, ["sample"])]
+    if full:
+        levels.append(("optimized", OPTIMIZED, [name for name in project.cases if name not in ("short", "sample")]))
+    for level, flags, names in levels:
+        executable = build_hls(project.folder, project.unit.name, cache, flags)
+        for name in names:
+            start = time.monotonic()
+            compared, message = run_hls(executable, project.vectors(name))
+            passed = compared == len(project.cases[name].cycles)
+            yield Check(f"hls == golden, {level}: {name}", passed, compared, time.monotonic() - start, message)
+
+
+def _cocotb(project: Project, cache: Path, seed: int) -> list[Check]:
+    """The cocotb bench on the short case."""
+    from tilewright.sim.unit_runner import run_cocotb
+
+    return [Check(f"cocotb: {check.name}", check.passed, check.values, check.seconds, check.message)
+            for check in run_cocotb(project.folder, project.unit.name, cache, seed=seed)]
