@@ -1,6 +1,6 @@
 """Measure what README quotes; a section each, results in ``benchmarks/results/<section>.json``.
 
-    python benchmarks/measure.py cycles generation models simulation turnaround synthesis
+    python benchmarks/measure.py cycles generation models simulation turnaround fresh synthesis board
 
 Wall-clock figures are from one machine and the run that the file names; ratios within a section hold better.
 """
@@ -150,6 +150,20 @@ def turnaround() -> list[dict[str, Any]]:
             {"what": "HLS C++, edit to checked", "seconds": round(statistics.median(times), 2)}]
 
 
+def fresh() -> list[dict[str, Any]]:
+    """A clean clone to the first verified 8 x 8, installation included: seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        start = time.monotonic()
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        subprocess.run(["make", "-C", str(clone), ".venv/ready"], check=True, capture_output=True)
+        installed = time.monotonic()
+        subprocess.run([".venv/bin/tilewright", "verify", str(DEFAULT.relative_to(ROOT))], cwd=clone, check=True,
+                       capture_output=True)
+        return [{"what": "clone and installation", "seconds": round(installed - start, 1)},
+                {"what": "first verified 8x8, all in all", "seconds": round(time.monotonic() - start, 1)}]
+
+
 def synthesis() -> list[dict[str, Any]]:
     """ECP5-85F grade 6, 8 x 8, int8, 32-bit sums: three seeds, alone behind registers."""
     from tilewright.devices import load_device
@@ -170,9 +184,25 @@ def synthesis() -> list[dict[str, Any]]:
     return rows
 
 
+def board() -> list[dict[str, Any]]:
+    """A 2 x 2 int8 engine behind its UART on an iCEBreaker: three seeds against the board's clock, one bitstream."""
+    from tilewright.devices import load_board, load_device
+    from tilewright.synth import flow
+
+    on = load_board("icebreaker")
+    design = _design("design=board_2x2", "array.rows=2", "array.cols=2", "limits={m: 32, n: 32, k: 32}",
+                     "numbers.requant={mode: half_up, multiplier_bits: 8}", "workload=[{m: 32, n: 32, k: 32}]")
+    outcome = flow.run(design, flow.Target(load_device(on.device), on), seeds=range(1, 4),
+                       cache=BUILD / ".cache" / "synth", results=BUILD / design.name, time_limit=3600.0, jobs=2,
+                       say=lambda text: print(text, file=sys.stderr))
+    payload = outcome.payload()
+    kept = ("board", "clock_mhz", "fmax_mhz", "fmax_median_mhz", "lut", "ff", "dsp", "bram", "blocks", "critical_path")
+    return [{name: payload[name] for name in kept}]
+
+
 SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "cycles": cycles, "generation": generation, "models": models, "simulation": simulation, "turnaround": turnaround,
-    "synthesis": synthesis}
+    "fresh": fresh, "synthesis": synthesis, "board": board}
 
 
 def main() -> int:

@@ -29,6 +29,8 @@ def register(app: typer.Typer) -> None:
             help="Seconds for all of it; seeds not reached are left for the next call.",
             min=1)] = DEFAULT_TIME_LIMIT,
         jobs: Annotated[int, typer.Option(help="Seeds at a time; 0 is one per processor.", min=0)] = 0,
+        gates: Annotated[bool, typer.Option(
+            "--gates", help="Simulate the netlist on the golden vectors, too.")] = False,
         as_json: AsJson = False,
     ) -> None:
         """Synthesize, place and route; utilization by block, routed Fmax and the path that limits it."""
@@ -39,6 +41,7 @@ def register(app: typer.Typer) -> None:
         from tilewright.errors import CheckFailed, UserError
         from tilewright.files import write_file
         from tilewright.synth import flow
+        from tilewright.synth.gates import simulate
         from tilewright.synth.progress import Watcher
 
         if board and device:
@@ -53,9 +56,15 @@ def register(app: typer.Typer) -> None:
                 design, target, seeds=range(seed, seed + seeds), cache=build_dir / ".cache" / "synth",
                 results=results, time_limit=time_limit, jobs=jobs or None, say=watcher.say,
                 watch=watcher.watch)
-        payload = outcome.payload() | {"hash": design.content_hash, "workload": _workload(design, outcome.median_mhz)}
+            checked = simulate(design, target.device, folder=built.folder, cache=build_dir / ".cache" / "synth",
+                               say=watcher.say) if gates else None
+        payload = outcome.payload() | {
+            "gates": checked and checked.as_payload(), "hash": design.content_hash,
+            "workload": _workload(design, outcome.median_mhz)}
         write_file(results / "synth.json", json.dumps(payload, indent=1) + "\n")
         emit(payload, as_json, lambda: _render(outcome, payload))
+        if checked and not checked.passed:
+            raise CheckFailed(f"the netlist differs from the golden model: {checked.message}")
         if not outcome.passed:
             raise CheckFailed(*outcome.messages)
 
@@ -101,6 +110,8 @@ def _render(outcome: Any, payload: dict[str, Any]) -> None:
                       f"{path.routing_ns / path.delay_ns:.0%} of it wires")
         console.print(f"  from {path.ends[0]}")
         console.print(f"  to   {path.ends[1]}")
+    if payload["gates"] and payload["gates"]["passed"]:
+        console.print(f"netlist == golden: {payload['gates']['vectors']:,} values".replace(",", " "))
     if payload["workload"]:
         work = payload["workload"]
         console.print(f"workload: {work['jobs']} jobs, {work['cycles']} cycles, {work['microseconds']} us, "
