@@ -163,19 +163,21 @@ def test_pack_then_unpack_returns_every_value(width: int, signed: bool) -> None:
     low = -(1 << width - 1) if signed else 0
     every = np.arange(low, low + (1 << width))
     values = np.random.default_rng(SEED).permuted(np.tile(every, (8, 1)), axis=1).T
-    words = fixed.int_pack(values, width=width, signed=signed)
-    np.testing.assert_array_equal(fixed.int_unpack(words, lanes=8, width=width, signed=signed), values)
+    packed = fixed.int_pack(values, width=width, signed=signed)
+    assert packed.shape == (1 << width, width)
+    np.testing.assert_array_equal(fixed.int_unpack(packed, lanes=8, width=width, signed=signed), values)
 
 
 def test_pack_puts_the_first_lane_lowest_and_saturates() -> None:
-    assert fixed.int_pack([1, -2, 100, -100], width=4).tolist() == 0x87E1
-    assert fixed.int_pack([[1, 15, 100, -100]], width=4, signed=False).tolist() == [0x0FF1]
+    assert fixed.int_pack([1, -2, 100, -100], width=4).tolist() == [0xE1, 0x87]
+    assert fixed.int_pack([[1, 15, 100, -100]], width=4, signed=False).tolist() == [[0xF1, 0x0F]]
+    assert fixed.int_pack([-1, -1, -1], width=3).tolist() == [0xFF, 0x01]
 
 
 @pytest.mark.parametrize(("width", "kind"), [(4, ml_dtypes.int4), (2, ml_dtypes.int2)])
 def test_unpacked_fields_equal_ml_dtypes(width: int, kind: type) -> None:
     words = np.arange(256)
-    fields = fixed.int_unpack(words, lanes=8 // width, width=width)
+    fields = fixed.int_unpack(words[:, None], lanes=8 // width, width=width)
     expected = (words[:, None] >> np.arange(8 // width) * width).astype(np.int8).astype(kind).astype(np.int64)
     np.testing.assert_array_equal(fields, expected)
 

@@ -76,24 +76,24 @@ def fixed_decode(codes: ArrayLike, *, frac: int, mantissa_bits: int = 23) -> NDA
 
 
 def int_pack(values: ArrayLike, *, width: int, signed: bool = True) -> NDArray[np.int64]:
-    """Words of the values along the last axis, saturated to ``width`` bits each, the first lane lowest.
+    """Bytes (last axis) of the values along the last axis, saturated to ``width`` bits each.
 
-    Words of 64 bits come back as the int64 of the same bits.
+    The first value has the lowest bits of the first byte; unused bits of the final byte are 0.
     """
     value = np.asarray(values).astype(np.int64)
     high = (1 << width - signed) - 1
     low = -high - 1 if signed else 0
-    field = np.clip(value, low, high) & (1 << width) - 1
-    word = np.zeros(field.shape[:-1], np.int64)
-    for lane in range(field.shape[-1]):
-        word |= field[..., lane] << lane * width
-    return word
+    field = np.clip(value, low, high)
+    bits = field[..., None] >> np.arange(width, dtype=np.int64) & 1
+    flat = bits.reshape(*bits.shape[:-2], -1).astype(np.uint8)
+    return np.packbits(flat, axis=-1, bitorder="little").astype(np.int64)
 
 
-def int_unpack(words: ArrayLike, *, lanes: int, width: int, signed: bool = True) -> NDArray[np.int64]:
-    """The ``lanes`` values of ``width`` bits in each word, the lowest first, along a new last axis."""
-    word = np.asarray(words).astype(np.int64)
-    field = word[..., None] >> np.arange(lanes, dtype=np.int64) * width & (1 << width) - 1
+def int_unpack(packed: ArrayLike, *, lanes: int, width: int, signed: bool = True) -> NDArray[np.int64]:
+    """The ``lanes`` values of ``width`` bits in the bytes along the last axis, the lowest first."""
+    octets = np.asarray(packed).astype(np.uint8)
+    bits = np.unpackbits(octets, axis=-1, bitorder="little")[..., :lanes * width]
+    field = (bits.reshape(*bits.shape[:-1], lanes, width).astype(np.int64) << np.arange(width)).sum(axis=-1)
     return wrap(field, width) if signed else field
 
 
