@@ -1,5 +1,6 @@
 # make demo   install, build the default design, prove it, route it, let it read digits, show the report
 # make test   the test suite           make check   ruff, mypy on the installed package, import-linter
+# make proof  every numeric unit over every input code, or a million beats; what passed is kept by content
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,13 +9,16 @@ DESIGN ?= examples/gemm_int8_8x8.yaml
 BOARD ?= ulx3s-85f
 DEMO ?=
 
-.PHONY: demo test check bench clean
+.PHONY: demo test proof check bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/tilewright demo $(DESIGN) --board $(BOARD) $(DEMO)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+proof: $(VENV)/ready
+	$(BIN)/tilewright verify --unit all
 
 # Folders are mapped to tilewright.*: only an installed copy looks to static tools as it does to Python.
 check: $(VENV)/ready
