@@ -8,11 +8,17 @@ from typing import Any
 
 from tilewright.units.argmax import ArgMax
 from tilewright.units.base import Unit
+from tilewright.units.compact import Compact
 from tilewright.units.exp2 import Exp2
+from tilewright.units.prefix_sum import PrefixSum
+from tilewright.units.topk import TopK
 
 _UNITS: tuple[Unit[Any], ...] = (
     Exp2(),
     ArgMax(),
+    TopK(),
+    Compact(),
+    PrefixSum(),
 )
 
 UNITS: dict[str, Unit[Any]] = {unit.name: unit for unit in _UNITS}
