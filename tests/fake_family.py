@@ -16,8 +16,8 @@ from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out
 from tilewright.families import FAMILIES, SPECS
 from tilewright.families.base import Family, Vectors
-from tilewright.rtl.gemm.stream_top import GemmStream
 from tilewright.rtl.hierarchy import to_rtlil
+from tilewright.rtl.stream_top import StreamTop
 from tilewright.sim.cosim.beats import Lanes
 from tilewright.sim.harness import Input, Result, fields, harness_context, lanes
 from tilewright.sim.project import simulation_files
@@ -73,7 +73,7 @@ class AdderFamily(Family):
     spec_type = AdderSpec
 
     def rtlil(self, spec: AdderSpec, design_hash: str, *, target: str = "generic") -> str:
-        top = GemmStream(Adder(lanes=spec.lanes))  # type: ignore[arg-type]
+        top = StreamTop(Adder(lanes=spec.lanes))  # type: ignore[arg-type]
         return to_rtlil(top, name=spec.design, ports=top.ports)
 
     def top_is_stream(self, spec: AdderSpec) -> bool:

@@ -9,10 +9,10 @@ from tilewright.formats import IntFormat
 from tilewright.registers import hardware
 from tilewright.rtl.gemm.axi_top import GemmAxi
 from tilewright.rtl.gemm.engine import GemmEngine
-from tilewright.rtl.gemm.stream_top import GemmStream
 from tilewright.rtl.gemm.uart_top import GemmUart
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.requantize import requantize_latency
+from tilewright.rtl.stream_top import StreamTop
 from tilewright.serial_transport import BAUD_RATE
 
 
@@ -61,7 +61,7 @@ def cycle_engine(spec: GemmSpec) -> CycleEngine:
 
 def stream_rtlil(spec: GemmSpec, *, target: str = "generic") -> str:
     """RTLIL of `top: stream`, module ``spec.design``."""
-    top = GemmStream(engine(spec, target=target))
+    top = StreamTop(engine(spec, target=target))
     return to_rtlil(top, name=spec.design, ports=top.ports)
 
 

@@ -1,19 +1,19 @@
-"""The engine with plain port names: what `top: stream` puts into Verilog."""
+"""An engine with plain port names: what `top: stream` puts into Verilog."""
 
 from typing import Any
 
 from amaranth.hdl import Elaboratable, Module, Signal, Value
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In
-from tilewright.rtl.gemm.engine import GemmEngine
 
 
-class GemmStream(Elaboratable):
+class StreamTop(Elaboratable):
     """Ports ``<stream>_valid``, ``<stream>_ready`` and ``<stream>_<field>`` for every stream of ``engine``.
 
     Lane 0 of a ``data`` port is in its low bits. ``ports`` lists them for conversion.
     """
 
-    def __init__(self, engine: GemmEngine) -> None:
+    def __init__(self, engine: wiring.Component) -> None:
         self.engine = engine
         self._inputs: list[tuple[Signal, Any]] = []   # port, the engine's member it drives
         self._outputs: list[tuple[Signal, Any]] = []
