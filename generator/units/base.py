@@ -8,6 +8,7 @@ A unit takes beats from a stream and gives beats to a stream. :class:`Elementwis
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -116,7 +117,14 @@ class Unit(ABC, Generic[P]):
 
     @abstractmethod
     def hls_context(self, p: P) -> Mapping[str, Any]:
-        """Values for ``templates/hls/units/<name>.h.j2`` beside ``name``: integers, identifiers, lists of these."""
+        """Values for the HLS template: integers, identifiers, lists and mappings of these.
+
+        The framework adds ``name``, and ``input`` and ``output``: by field ``type``, ``width``, ``signed``, ``lanes``.
+        """
+
+    def hls_template(self) -> str:
+        """Text of the template of the header with the HLS function; ``templates/hls/units/<name>.h.j2``."""
+        return (files("tilewright.templates") / f"hls/units/{self.name}.h.j2").read_text(encoding="utf-8")
 
     @abstractmethod
     def timing(self, p: P) -> Timing:

@@ -131,12 +131,12 @@ def render(unit: Unit[Any], p: Parameters) -> dict[str, str]:
     environment = cpp_environment(templates)
     name = unit.name
     rendered = {target: environment.get_template(template).render(values) for target, template in {
-        f"hls/{name}.h": f"hls/units/{name}.h.j2",
         f"hls/{name}_types.h": "units/types.h.j2",
         f"hls/{name}_tb.cpp": "units/unit_tb.cpp.j2",
         "hls/Makefile": "units/Makefile.j2",
         "sim/harness.cpp": "units/harness.cpp.j2",
     }.items()}
+    rendered[f"hls/{name}.h"] = environment.from_string(unit.hls_template()).render(values)
     return rendered | {f"hls/{path}": (templates / "hls" / path).read_text(encoding="utf-8") for path in SHIM}
 
 

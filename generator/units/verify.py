@@ -75,36 +75,24 @@ def prove_all(
     work: Sequence[tuple[Unit[Any], Parameters]], build: Path, *, seed: int = 1, jobs: int | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Proof]:
-    """Full proofs, in the order of ``work``; those that ran before on the same content are read back.
-
-    ``jobs`` processes work side by side (default: as many as there are processors). A proof that failed runs again.
-    """
-    proofs: dict[int, Proof] = {}
-    keys: dict[int, str] = {}
-    for number, (unit, p) in enumerate(work):
-        keys[number] = proof_key(unit, p, seed)
-        kept = _kept(build, keys[number])
-        if kept.exists():
-            proofs[number] = Proof.from_payload(json.loads(kept.read_text(encoding="utf-8")))
-    missing = [number for number in keys if number not in proofs]
-    if missing:
-        with ProcessPoolExecutor(min(jobs or os.cpu_count() or 1, len(missing))) as pool:
-            running = {pool.submit(_prove, work[number][0].name, work[number][1], build, seed): number for number in missing}
-            for done in as_completed(running):
-                number = running[done]
-                proofs[number] = proof = done.result()
-                if proof.passed:
-                    write_file(_kept(build, keys[number]), json.dumps(proof.payload(), indent=1) + "\n")
-                progress(f"{len(proofs)} of {len(work)}, {proof.variant}: {'passed' if proof.passed else 'FAILED'}")
-    return [proofs[number] for number in sorted(proofs)]
+    """Full proofs, in the order of ``work``; ``jobs`` processes (default: one per processor) work side by side."""
+    with ProcessPoolExecutor(min(jobs or os.cpu_count() or 1, len(work))) as pool:
+        running = [pool.submit(prove_once, unit, p, build, seed) for unit, p in work]
+        for count, done in enumerate(as_completed(running), start=1):
+            proof = done.result()
+            progress(f"{count} of {len(work)}, {proof.variant}: {'passed' if proof.passed else 'FAILED'}")
+    return [done.result() for done in running]
 
 
-def _kept(build: Path, key: str) -> Path:
-    return build / ".cache" / "proof" / f"{key}.json"
-
-
-def _prove(name: str, p: Parameters, build: Path, seed: int) -> Proof:
-    return prove(UNITS[name], p, build, full=True, cocotb=True, seed=seed)
+def prove_once(unit: Unit[Any], p: Parameters, build: Path, seed: int) -> Proof:
+    """The full proof, read back when one of the same content passed before. One that failed runs again."""
+    kept = build / ".cache" / "proof" / f"{proof_key(unit, p, seed)}.json"
+    if kept.exists():
+        return Proof.from_payload(json.loads(kept.read_text(encoding="utf-8")))
+    proof = prove(unit, p, build, full=True, cocotb=True, seed=seed)
+    if proof.passed:
+        write_file(kept, json.dumps(proof.payload(), indent=1) + "\n")
+    return proof
 
 
 def payload(proofs: Sequence[Proof]) -> dict[str, Any]:

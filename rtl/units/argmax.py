@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 class ArgMax(wiring.Component):
     """Index and value of the largest ``x`` of a frame; of equal values the one with the lowest index.
 
-    A frame ends with the beat whose ``last`` is 1; it gives one result, 1 cycle after that beat. One beat per cycle,
+    A frame ends with the beat whose ``last`` is 1 and gives one result. Latency 1 cycle from that beat; one beat per cycle,
     also from frame to frame. Only the first ``2**index_bits`` beats of a frame take part; ``overflow`` tells that there
     were more. A waiting result stalls the input; ``i.ready`` follows ``o.ready`` through one gate.
 
