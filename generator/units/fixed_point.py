@@ -44,10 +44,9 @@ class FixedConvert(Elementwise[FixedConvertParameters]):
     parameters_type = FixedConvertParameters
     variants: ClassVar[tuple[FixedConvertParameters, ...]] = (
         FixedConvertParameters(rounding="rhu"), FixedConvertParameters(rounding="trunc", overflow="wrap"),
-        FixedConvertParameters(overflow="wrap"), FixedConvertParameters(in_width=32, in_frac=24, out_width=16, out_frac=8),
+        FixedConvertParameters(in_width=32, in_frac=24, out_width=16, out_frac=8, overflow="wrap"),
         FixedConvertParameters(in_width=8, in_frac=2, out_width=12, out_frac=7),
         FixedConvertParameters(in_width=6, in_frac=3, out_width=4, out_frac=-3),
-        FixedConvertParameters(in_width=6, in_frac=3, out_width=6, out_frac=3),
     )
 
     def input_fields(self, p: FixedConvertParameters) -> Fields:
@@ -92,9 +91,8 @@ class FixedFloatParameters(Parameters):
 
 
 FIXED_FLOAT_VARIANTS = (
-    FixedFloatParameters(width=8, frac=4), FixedFloatParameters(width=32, frac=30),
-    FixedFloatParameters(wide="bf16"), FixedFloatParameters(width=8, frac=-94, wide="bf16"),
-    FixedFloatParameters(width=5, frac=126, wide="bf16"),
+    FixedFloatParameters(width=32, frac=30),
+    FixedFloatParameters(width=8, frac=-94, wide="bf16"), FixedFloatParameters(width=5, frac=126, wide="bf16"),
 )
 
 

@@ -43,7 +43,7 @@ class IntPack(Elementwise[IntPackParameters]):
     parameters_type = IntPackParameters
     variants: ClassVar[tuple[IntPackParameters, ...]] = (
         IntPackParameters(lanes=2, width=3), IntPackParameters(lanes=2, width=4, signed=False),
-        IntPackParameters(lanes=16, width=2, in_width=4), IntPackParameters(lanes=8, width=8),
+        IntPackParameters(lanes=16, width=2, in_width=4),
         IntPackParameters(lanes=16, width=1, in_width=1, signed=False),
     )
 
@@ -77,7 +77,7 @@ class IntUnpack(Elementwise[IntUnpackParameters]):
     parameters_type = IntUnpackParameters
     variants: ClassVar[tuple[IntUnpackParameters, ...]] = (
         IntUnpackParameters(lanes=5, width=3), IntUnpackParameters(lanes=2, width=4, signed=False),
-        IntUnpackParameters(lanes=16, width=2), IntUnpackParameters(lanes=8, width=1, signed=False),
+        IntUnpackParameters(lanes=8, width=1, signed=False),
     )
 
     def input_fields(self, p: IntUnpackParameters) -> Fields:
