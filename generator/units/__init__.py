@@ -10,6 +10,7 @@ from tilewright.units.argmax import ArgMax
 from tilewright.units.base import Unit
 from tilewright.units.compact import Compact
 from tilewright.units.exp2 import Exp2
+from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4m3Encode, E5m2Decode, E5m2Encode
 from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.topk import TopK
 
@@ -19,6 +20,12 @@ _UNITS: tuple[Unit[Any], ...] = (
     TopK(),
     Compact(),
     PrefixSum(),
+    Bf16Encode(),
+    Bf16Decode(),
+    E4m3Encode(),
+    E4m3Decode(),
+    E5m2Encode(),
+    E5m2Decode(),
 )
 
 UNITS: dict[str, Unit[Any]] = {unit.name: unit for unit in _UNITS}
