@@ -16,7 +16,7 @@ class CountingSort(wiring.Component):
 
     Three passes over block RAM, one item or key per cycle: items are stored with their rank among equal keys,
     counted on the way; the counts become first places; items move to first place plus rank. For ``m`` items and ``q =
-    2**key_bits`` queues the first result comes ``m + q + 7`` cycles after the last beat, then one per cycle. The next
+    2**key_bits`` queues the latency from last beat to first result is ``m + q + 7`` cycles, then one per cycle. The next
     frame is taken meanwhile: ``2 * m + q + 1`` cycles from frame to frame. After a reset the counts are cleared
     first, ``q + 2`` cycles without ``i.ready``. What leaves a block RAM meets a register before it is compared or added.
 

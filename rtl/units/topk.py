@@ -10,10 +10,10 @@ from amaranth.lib.wiring import In, Out
 class TopK(wiring.Component):
     """The ``k`` largest ``x`` of each frame with their indices, the largest first; ties keep the lower index.
 
-    A frame ends with the beat whose ``last`` is 1; it gives a frame of ``min(k, length)`` results, the first 2 cycles
-    after its last beat, then one per cycle. Input takes one beat per cycle, also from frame to frame; a frame shorter
-    than the results of the one before waits for them. Only the first ``2**index_bits`` beats of a frame take part;
-    ``overflow`` tells, in every result, that there were more.
+    A frame ends with the beat whose ``last`` is 1; it gives a frame of ``min(k, length)`` results, one per cycle.
+    Latency 2 cycles from the last beat to the first result. Input takes one beat per cycle, also from frame to frame; a
+    frame shorter than the results of the one before waits for them. Only the first ``2**index_bits`` beats of a frame
+    take part; ``overflow`` tells, in every result, that there were more.
 
     ``k`` cells hold the largest values so far in order. A beat is compared with all of them at once; where it is
     greater the cells move down by one, and it enters above the first that did. An equal value stays above, because it came
