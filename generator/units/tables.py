@@ -2,7 +2,7 @@
 
 import functools
 import math
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
 
 DIGITS = 60  # decimal digits on the way: far more than any entry has
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
@@ -22,6 +22,13 @@ def exp2_rising(value_bits: int, table_bits: int) -> tuple[int, ...]:
     with localcontext(prec=DIGITS):
         return tuple(_rounded(Decimal(2) ** (value_bits + Decimal(i) / (1 << table_bits)))
                      for i in range((1 << table_bits) + 1))
+
+
+@functools.cache
+def exp_falling(value_bits: int, scale: float, count: int) -> tuple[int, ...]:
+    """``round(2**value_bits * exp(-k * scale))`` for k below ``count``."""
+    with localcontext(prec=DIGITS):
+        return tuple(_rounded((1 << value_bits) * (-k * Decimal(scale)).exp()) for k in range(count))
 
 
 @functools.cache
@@ -62,8 +69,20 @@ def gelu(fraction_bits: int, steps: int, entries: int) -> tuple[int, ...]:
     return (*scaled, 0)
 
 
+@functools.cache
+def unary(function: str, x_width: int, x_fraction_bits: int, y_width: int, y_fraction_bits: int) -> tuple[int, ...]:
+    """``function`` of every signed ``x``, by x read unsigned: to nearest, ties to even, saturated to signed bits."""
+    limit = 1 << y_width - 1
+    codes = [*range(1 << x_width - 1), *range(-(1 << x_width - 1), 0)]
+    with localcontext(prec=DIGITS):
+        values = [FUNCTIONS[function](Decimal(code) / (1 << x_fraction_bits)) * (1 << y_fraction_bits) for code in codes]
+        return tuple(min(max(int(value.to_integral_value(ROUND_HALF_EVEN)), -limit), limit - 1) for value in values)
+
+
 def _normal_tail(x: Decimal) -> Decimal:
-    """``Phi(-x)``: a half minus the power series of the density's integral; good to 40 digits up to x = 8."""
+    """``Phi(-x)``: a half minus the power series of the density's integral; good to 30 digits; 0 from x = 9 on, below 2e-19."""
+    if x >= 9:
+        return Decimal(0)
     term = total = x
     power = 0
     while abs(term) > Decimal(10) ** -50:
@@ -75,3 +94,17 @@ def _normal_tail(x: Decimal) -> Decimal:
 
 def _rounded(value: Decimal) -> int:
     return int(value.to_integral_value(ROUND_HALF_UP))
+
+
+def _sigmoid(x: Decimal) -> Decimal:
+    return 1 / (1 + (-x).exp())
+
+
+def _gelu(x: Decimal) -> Decimal:
+    return max(x, Decimal(0)) - abs(x) * _normal_tail(abs(x))
+
+
+FUNCTIONS = {
+    "exp": Decimal.exp, "gelu": _gelu, "sigmoid": _sigmoid, "silu": lambda x: x * _sigmoid(x),
+    "tanh": lambda x: 2 * _sigmoid(2 * x) - 1,
+}
