@@ -9,13 +9,26 @@ from typing import Any
 from tilewright.units.argmax import ArgMax
 from tilewright.units.base import Unit
 from tilewright.units.compact import Compact
+from tilewright.units.elementwise import Dyadic, Multiply, ReduceMean, ResidualAdd, UnaryTable
 from tilewright.units.exp2 import Exp2
+from tilewright.units.exponential import Exp, ExpParts, Log2
 from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4m3Encode, E5m2Decode, E5m2Encode
 from tilewright.units.prefix_sum import PrefixSum
+from tilewright.units.reciprocal import Reciprocal, ReciprocalExact
 from tilewright.units.topk import TopK
 
 _UNITS: tuple[Unit[Any], ...] = (
     Exp2(),
+    Exp(),
+    ExpParts(),
+    Log2(),
+    Reciprocal(),
+    ReciprocalExact(),
+    ResidualAdd(),
+    Dyadic(),
+    Multiply(),
+    ReduceMean(),
+    UnaryTable(),
     ArgMax(),
     TopK(),
     Compact(),

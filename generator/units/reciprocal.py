@@ -94,7 +94,7 @@ class ReciprocalExact(Elementwise[ReciprocalExactParameters]):
     source = "the factor of Kim et al., I-BERT: Integer-only BERT Quantization, ICML 2021"
     parameters_type = ReciprocalExactParameters
     variants: ClassVar[tuple[ReciprocalExactParameters, ...]] = (
-        ReciprocalExactParameters(width=16, power=31), ReciprocalExactParameters(width=24, power=12))
+        ReciprocalExactParameters(width=16, power=31), ReciprocalExactParameters(width=12, power=24))
 
     def input_fields(self, p: ReciprocalExactParameters) -> Fields:
         return {"d": uint(p.width)}
@@ -142,7 +142,7 @@ class Divide(Elementwise[DivideParameters]):
     parameters_type = DivideParameters
     variants: ClassVar[tuple[DivideParameters, ...]] = (
         DivideParameters(numerator_width=8, denominator_width=8, fraction_bits=0),
-        DivideParameters(numerator_width=32, denominator_width=20, fraction_bits=8),
+        DivideParameters(numerator_width=10, denominator_width=6, fraction_bits=20),
     )
 
     def input_fields(self, p: DivideParameters) -> Fields:
