@@ -1,5 +1,7 @@
 """Elementwise integer operators of quantized networks, bit for bit as the hardware computes them."""
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tilewright.sim.golden.requantize import requantize
@@ -17,6 +19,28 @@ def round_shift(value: ArrayLike, places: ArrayLike) -> NDArray[np.int64]:
 def clamp(value: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     """Saturated to ``width`` bits, two's complement."""
     return np.clip(value, -(1 << width - 1), (1 << width - 1) - 1)
+
+
+def aligned_multipliers(*factors: float, bits: int = 24) -> tuple[tuple[int, ...], int]:
+    """``(multipliers, shift)``: each factor in steps of ``2**-shift``, to nearest, the largest with ``bits`` bits.
+
+    What a sum of scaled integers needs: rounding once, after the sum. ValueError where ``shift`` would leave 0..63.
+    """
+    shift = bits - math.frexp(max(factors))[1]
+    if round(math.ldexp(max(factors), shift)) >> bits:  # rounded up to the next power of two
+        shift -= 1
+    if min(factors) < 0 or not 0 <= shift <= 63:
+        lowest, highest = math.ldexp(1.0, bits - 64), math.ldexp(1.0, bits)
+        raise ValueError(f"factors must be positive and the largest {lowest!r}..{highest!r}, not {factors}")
+    return tuple(round(math.ldexp(factor, shift)) for factor in factors), shift
+
+
+def dyadic_number(factor: float) -> tuple[int, int]:
+    """I-BERT's ``(multiplier, shift)`` for a positive factor: 31 bits of it, rounded half up, so at most ``2**31``."""
+    significand, exponent = math.frexp(factor)
+    if not 0 < factor < math.inf or not 0 <= 31 - exponent <= 63:
+        raise ValueError(f"factor must be positive and {2.0**-33!r}..{2.0**31!r}, not {factor!r}")
+    return math.floor(significand * (1 << 31) + 0.5), 31 - exponent
 
 
 def residual_add(
