@@ -12,10 +12,13 @@ from tilewright.units.compact import Compact
 from tilewright.units.elementwise import Dyadic, Multiply, ReduceMean, ResidualAdd, UnaryTable
 from tilewright.units.exp2 import Exp2
 from tilewright.units.exponential import Exp, ExpParts, Log2
+from tilewright.units.fixed_point import FixedConvert, FixedDecode, FixedEncode
 from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4m3Encode, E5m2Decode, E5m2Encode
+from tilewright.units.int_pack import IntPack, IntUnpack
 from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.reciprocal import Reciprocal, ReciprocalExact
 from tilewright.units.topk import TopK
+from tilewright.units.topk_bitonic import TopKBitonic
 
 _UNITS: tuple[Unit[Any], ...] = (
     Exp2(),
@@ -39,6 +42,12 @@ _UNITS: tuple[Unit[Any], ...] = (
     E4m3Decode(),
     E5m2Encode(),
     E5m2Decode(),
+    FixedConvert(),
+    FixedEncode(),
+    FixedDecode(),
+    IntPack(),
+    IntUnpack(),
+    TopKBitonic(),
 )
 
 UNITS: dict[str, Unit[Any]] = {unit.name: unit for unit in _UNITS}
