@@ -76,7 +76,7 @@ class Error:
     figure: float  # the claimed maximum of |error|
     quantity: str  # what is measured, as a label: "y / 2^15 - 2^-t"
     abscissa: str  # what the plot runs over: "t"
-    deviation: Callable[[Beats, Beats], tuple[NDArray[np.float64], NDArray[np.float64]]]
+    deviation: Callable[[Beats, Beats], tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]]
     source: str = ""  # where the figure or the form comes from, when not from the unit's own source
     bound: bool = False
 

@@ -64,7 +64,7 @@ class Exp2(Elementwise[Exp2Parameters]):
         return {"e": uint(p.value_bits + p.guard_bits + 1)}
 
     def component(self, p: Exp2Parameters, target: str = "generic") -> rtl.Exp2:
-        return rtl.Exp2(table=p.table, width=p.width, **p.numbers)
+        return rtl.Exp2(table=p.table, width=p.width, target=target, **p.numbers)
 
     def golden(self, p: Exp2Parameters, beats: Beats) -> Beats:
         return {"e": golden.exp2(beats["t"], table=p.table, **p.numbers)}

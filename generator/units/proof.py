@@ -204,7 +204,8 @@ def _hls(project: Project, cache: Path, full: bool) -> Iterator[Check]:
     """The C++ under the sanitizers on short cases, optimized on large ones."""
     from tilewright.sim.unit_runner import OPTIMIZED, SANITIZED, build_hls, run_hls
 
-    levels = [("address and undefined-behaviour sanitizers", SANITIZED, ["sample"])]
+    levels: list[tuple[str, tuple[str, ...], list[str]]] = [
+        ("address and undefined-behaviour sanitizers", SANITIZED, ["sample"])]
     if full:
         levels.append(("optimized", OPTIMIZED, [name for name in project.cases if name not in ("short", "sample")]))
     for level, flags, names in levels:

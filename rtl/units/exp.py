@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Cat, Const, Mux, ValueLike, signed
+from amaranth.hdl import ValueLike, signed
 from amaranth.lib import data
-from amaranth.utils import ceil_log2
 from tilewright.rtl.units.constant_multiply import constant_multiply_latency, times_constant
+from tilewright.rtl.units.exp2 import FALLING_POWER_LATENCY, falling_power
 from tilewright.rtl.units.interpolate import INTERPOLATE_LATENCY, interpolated
 from tilewright.rtl.units.pipeline import Pipelined, Stages
 
 LOG2E = 94548  # log2(e) with 16 fraction bits, rounded
 LOG2E_BITS = 16
 TO_BASE_2_LATENCY = constant_multiply_latency(LOG2E)
-HALF_SHIFT = 3  # bits of a shift distance that one stage of multiplexers evaluates
 
 
 def exponent_width(width: int, fraction_bits: int) -> int:
@@ -52,7 +51,7 @@ class Exp(Pipelined):
     o : Out(stream.Signature(StructLayout({"e": value_bits + guard_bits + 1})))
     """
 
-    LATENCY = TO_BASE_2_LATENCY + INTERPOLATE_LATENCY + 2
+    LATENCY = TO_BASE_2_LATENCY + FALLING_POWER_LATENCY
 
     def __init__(
         self, *, table: Sequence[int], width: int, fraction_bits: int, octave_bits: int, table_bits: int,
@@ -75,19 +74,9 @@ class Exp(Pipelined):
         n_width = exponent_width(self.width, self.fraction_bits)
         y = stages.named(times_constant(stages, i.t, LOG2E, drop=drop, name="octaves"), "y",
                          shape=n_width + self.octave_bits)
-        lower_bits = self.octave_bits - self.table_bits
-        value = interpolated(
-            stages, self.table, y[lower_bits:self.octave_bits], y[:lower_bits], rounding="ceiling", name="value",
-            target=self.target)
-        n = y[self.octave_bits:]
-        vanishes = stages.stage(n >= self.value_bits + self.guard_bits, "vanishes", cycles=INTERPOLATE_LATENCY)
-        n = stages.stage(n[:ceil_log2(self.value_bits + self.guard_bits)], "n", cycles=INTERPOLATE_LATENCY)
-
-        raised = Cat(Const(0, self.guard_bits), value[:self.value_bits + 1])
-        fine = stages.stage(raised >> n[:HALF_SHIFT], "fine")
-        coarse = stages.stage(n[HALF_SHIFT:], "coarse") << HALF_SHIFT
-        vanishes = stages.stage(vanishes, "vanishes_too")
-        return {"e": stages.stage(Mux(vanishes, 0, fine >> coarse), "e")}
+        return {"e": falling_power(
+            stages, y, table=self.table, fraction_bits=self.octave_bits, table_bits=self.table_bits,
+            value_bits=self.value_bits, guard_bits=self.guard_bits, target=self.target)}
 
 
 class ExpParts(Pipelined):

@@ -1,10 +1,34 @@
-"""Powers of two with a negative exponent: a table in the fraction, a shift by the integer part."""
+"""Powers of two with a negative exponent: a table and lines in the fraction, a shift by the integer part."""
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Cat, Const, Mux, ValueLike, unsigned
+from amaranth.hdl import Cat, Const, Mux, Value, ValueLike
 from amaranth.lib import data
+from amaranth.utils import ceil_log2
+from tilewright.rtl.units.interpolate import INTERPOLATE_LATENCY, interpolated
 from tilewright.rtl.units.pipeline import Pipelined, Stages
+
+FALLING_POWER_LATENCY = INTERPOLATE_LATENCY + 2
+HALF_SHIFT = 3  # bits of a shift distance that one stage of multiplexers evaluates
+
+
+def falling_power(
+    stages: Stages, t: Value, *, table: Sequence[int], fraction_bits: int, table_bits: int, value_bits: int, guard_bits: int,
+    target: str = "generic",
+) -> Value:
+    """What :class:`Exp2` computes of ``t``, 8 stages later."""
+    lower_bits = fraction_bits - table_bits
+    value = interpolated(
+        stages, table, t[lower_bits:fraction_bits], t[:lower_bits], rounding="ceiling", name="value", target=target)
+    n = t[fraction_bits:]
+    vanishes = stages.stage(n >= value_bits + guard_bits, "vanishes", cycles=INTERPOLATE_LATENCY)
+    n = stages.stage(n[:ceil_log2(value_bits + guard_bits)], "n", cycles=INTERPOLATE_LATENCY)
+
+    raised = Cat(Const(0, guard_bits), value[:value_bits + 1])
+    fine = stages.stage(raised >> n[:HALF_SHIFT], "fine")
+    coarse = stages.stage(n[HALF_SHIFT:], "coarse") << HALF_SHIFT
+    vanishes = stages.stage(vanishes, "vanishes_too")
+    return stages.stage(Mux(vanishes, 0, fine >> coarse), "e", shape=value_bits + guard_bits + 1)
 
 
 class Exp2(Pipelined):
@@ -16,7 +40,7 @@ class Exp2(Pipelined):
         v = table[hi] - ((table[hi] - table[hi + 1]) * lo >> d)
         e = (v << guard_bits) >> n        0 if n >= value_bits + guard_bits
 
-    Latency 4 cycles (table; product; difference; shift), one result per cycle. One ROM of ``2**table_bits`` words,
+    Latency 8 cycles (table 2; product 3; difference; shift 2), one result per cycle. One ROM of ``2**table_bits`` words,
     one multiplier, one barrel shifter. The guard bits keep what the shift would drop from a sum of many small powers.
 
     Parameters
@@ -27,6 +51,8 @@ class Exp2(Pipelined):
         Bits of ``t``, more than ``fraction_bits``.
     fraction_bits, table_bits, value_bits, guard_bits : int
         As above; ``fraction_bits > table_bits``.
+    target : str
+        "ecp5" takes a multiplier block with its registers; "generic" is plain logic.
 
     Members
     -------
@@ -34,10 +60,11 @@ class Exp2(Pipelined):
     o : Out(stream.Signature(StructLayout({"e": value_bits + guard_bits + 1})))
     """
 
-    LATENCY = 4
+    LATENCY = FALLING_POWER_LATENCY
 
     def __init__(
-        self, *, table: Sequence[int], width: int, fraction_bits: int, table_bits: int, value_bits: int, guard_bits: int
+        self, *, table: Sequence[int], width: int, fraction_bits: int, table_bits: int, value_bits: int, guard_bits: int,
+        target: str = "generic",
     ) -> None:
         if len(table) != (1 << table_bits) + 1:
             raise ValueError(f"table must have {(1 << table_bits) + 1} entries, not {len(table)}")
@@ -47,27 +74,11 @@ class Exp2(Pipelined):
         self.table_bits = table_bits
         self.value_bits = value_bits
         self.guard_bits = guard_bits
+        self.target = target
         super().__init__(
             inputs={"t": width}, outputs={"e": value_bits + guard_bits + 1}, latency=self.LATENCY)
 
     def datapath(self, stages: Stages, i: data.View) -> Mapping[str, ValueLike]:
-        lower_bits = self.fraction_bits - self.table_bits
-        lo = stages.stage(i.t[:lower_bits], "lo")
-        hi = i.t[lower_bits:self.fraction_bits]
-        n = i.t[self.fraction_bits:]
-
-        # A word of the ROM holds an interval: where it starts, and how far it falls.
-        value_width = self.value_bits + 1
-        falls = [upper - lower for upper, lower in zip(self.table, self.table[1:], strict=False)]
-        fall_width = max(falls).bit_length()
-        words = [start | fall << value_width for start, fall in zip(self.table, falls, strict=False)]
-        interval = stages.table(words, hi, "intervals", shape=unsigned(value_width + fall_width))
-        start, fall = interval[:value_width], interval[value_width:]
-
-        fallen = stages.stage(fall * lo, "fallen")
-        value = stages.stage(stages.stage(start, "start") - (fallen >> lower_bits), "value", shape=unsigned(value_width))
-
-        vanishes = stages.stage(n >= self.value_bits + self.guard_bits, "vanishes", cycles=3)
-        n = stages.stage(n, "n", cycles=3)
-        shifted = Cat(Const(0, self.guard_bits), value) >> n
-        return {"e": stages.stage(Mux(vanishes, 0, shifted), "e")}
+        return {"e": falling_power(
+            stages, i.t, table=self.table, fraction_bits=self.fraction_bits, table_bits=self.table_bits,
+            value_bits=self.value_bits, guard_bits=self.guard_bits, target=self.target)}
