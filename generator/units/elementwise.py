@@ -279,7 +279,8 @@ class UnaryTable(Elementwise[UnaryTableParameters]):
 
         def deviation(beats: Beats, results: Beats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             x = beats["x"] / float(1 << p.x_fraction_bits)
-            return x, results["y"] * unit - np.clip(FLOAT_FUNCTIONS[p.function](x), -limit, limit - unit)
+            exact = np.clip(FLOAT_FUNCTIONS[p.function](x), -limit, limit - unit)
+            return x, results["y"].astype(np.float64) * unit - exact
 
         return Error(0.5 * unit, f"y / 2^{p.y_fraction_bits} - {p.function}(x)", "x", deviation, bound=True)
 

@@ -102,8 +102,8 @@ class IExp(Elementwise[IExpParameters]):
             scale = float(EXP_A * p.step**2 / (1 << EXP_OCTAVES))
 
         def deviation(beats: Beats, results: Beats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            t = beats["t"] * float(p.step)
-            return t, results["e"] * scale - np.exp(-t)
+            t = beats["t"].astype(np.float64) * float(p.step)
+            return t, results["e"].astype(np.float64) * scale - np.exp(-t)
 
         return Error(self.figures.get(p, 2e-3 + 3 * float(p.step)), "e * scale - exp(-t)", "t", deviation,
                      bound=p not in self.figures)
@@ -183,7 +183,7 @@ class IGelu(Elementwise[IGeluParameters]):
     def error(self, p: IGeluParameters) -> Error:
         """The parabola's own 1.85e-2, and a few of the input's steps for its rounded coefficients."""
         def deviation(beats: Beats, results: Beats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            x = beats["q"] * float(p.step)
+            x = beats["q"].astype(np.float64) * float(p.step)
             unique, places = np.unique(x, return_inverse=True)
             normal = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in unique.tolist()])[places]
             return x, results["y"] * float(p.scale) - x * normal

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
 
 DIGITS = 60  # decimal digits on the way: far more than any entry has
@@ -104,7 +105,7 @@ def _gelu(x: Decimal) -> Decimal:
     return max(x, Decimal(0)) - abs(x) * _normal_tail(abs(x))
 
 
-FUNCTIONS = {
-    "exp": Decimal.exp, "gelu": _gelu, "sigmoid": _sigmoid, "silu": lambda x: x * _sigmoid(x),
+FUNCTIONS: dict[str, Callable[[Decimal], Decimal]] = {
+    "exp": lambda x: x.exp(), "gelu": _gelu, "sigmoid": _sigmoid, "silu": lambda x: x * _sigmoid(x),
     "tanh": lambda x: 2 * _sigmoid(2 * x) - 1,
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Const, Mux, ValueLike, signed, unsigned
+from amaranth.hdl import Const, Mux, Value, ValueLike, signed, unsigned
 from amaranth.lib import data
 from tilewright.rtl.units.pipeline import Pipelined, Stages
 from tilewright.rtl.units.product import PRODUCT_LATENCY, staged_product
@@ -56,7 +56,7 @@ class IExp(Pipelined):
         limit = OCTAVES * self.ln2
         rest = stages.stage(
             Mux(i.t > limit, limit, i.t) if limit < 1 << self.width else i.t, "limited", shape=limit.bit_length())
-        left = []  # bit k: whether 2**k octaves were taken off; none means 30 - z keeps them
+        left: list[Value] = []  # bit k: whether 2**k octaves were taken off; none means 30 - z keeps them
         for bit in reversed(range(OCTAVE_BITS)):
             octaves = self.ln2 << bit
             fits = stages.named(rest >= octaves, f"fits_{bit}")

@@ -9,7 +9,7 @@ from tilewright.sim.golden.requantize import requantize
 
 def round_shift(value: ArrayLike, places: ArrayLike) -> NDArray[np.int64]:
     """``value / 2**places`` to the nearest integer, ties to even; ``places`` from 0 to 62."""
-    whole, shift = np.asarray(value).astype(np.int64), np.asarray(places).astype(np.int64)
+    whole, shift = _whole(value), _whole(places)
     quotient = whole >> shift
     rest = whole - (quotient << shift)
     half = np.int64(1) << np.maximum(shift - 1, 0)
@@ -48,14 +48,14 @@ def residual_add(
     b_multiplier: ArrayLike, shift: ArrayLike, zero_point: ArrayLike, out_width: int,
 ) -> NDArray[np.int64]:
     """``clamp(rne(((a - a_zero) * a_multiplier + (b - b_zero) * b_multiplier) / 2**shift) + zero_point)``: rounded once."""
-    a_part = (np.asarray(a).astype(np.int64) - a_zero) * np.asarray(a_multiplier).astype(np.int64)
-    b_part = (np.asarray(b).astype(np.int64) - b_zero) * np.asarray(b_multiplier).astype(np.int64)
-    return clamp(round_shift(a_part + b_part, shift) + zero_point, out_width)
+    a_part = (_whole(a) - _whole(a_zero)) * _whole(a_multiplier)
+    b_part = (_whole(b) - _whole(b_zero)) * _whole(b_multiplier)
+    return clamp(round_shift(a_part + b_part, shift) + _whole(zero_point), out_width)
 
 
 def dyadic(z: ArrayLike, *, multiplier: ArrayLike, shift: ArrayLike, out_width: int) -> NDArray[np.int64]:
     """I-BERT's requantization: ``clamp(rne(z * multiplier / 2**shift))``, with a multiplier of at most ``2**31``."""
-    product = np.asarray(z).astype(np.int64) * np.asarray(multiplier).astype(np.int64)
+    product = _whole(z) * _whole(multiplier)
     return clamp(round_shift(product, shift), out_width)
 
 
@@ -64,7 +64,7 @@ def multiply(
     zero_point: ArrayLike, out_width: int,
 ) -> NDArray[np.int64]:
     """``clamp(rne((a - a_zero) * (b - b_zero) * multiplier / 2**shift) + zero_point)``."""
-    product = (np.asarray(a).astype(np.int64) - a_zero) * (np.asarray(b).astype(np.int64) - b_zero)
+    product = (_whole(a) - _whole(a_zero)) * (_whole(b) - _whole(b_zero))
     return requantize(
         product, multiplier=multiplier, shift=shift, zero_point=zero_point,
         low=-(1 << out_width - 1), high=(1 << out_width - 1) - 1)
@@ -80,15 +80,20 @@ def reduce_mean(
     the last beat. The multiplier holds the division by the length.
     """
     ends = np.flatnonzero(np.asarray(last))
-    running = np.cumsum(np.asarray(x).astype(np.int64) - zero)
+    running = np.cumsum(_whole(x) - _whole(zero))
     sums = np.diff(running[ends], prepend=0)
-    multiplier, shift, zero_point = (np.broadcast_to(p, running.shape)[ends] for p in (multiplier, shift, zero_point))
+    multipliers, shifts, zero_points = (
+        np.broadcast_to(_whole(p), running.shape)[ends] for p in (multiplier, shift, zero_point))
     return requantize(
-        sums, multiplier=multiplier, shift=shift, zero_point=zero_point,
+        sums, multiplier=multipliers, shift=shifts, zero_point=zero_points,
         low=-(1 << out_width - 1), high=(1 << out_width - 1) - 1)
 
 
 def lookup(x: ArrayLike, *, table: ArrayLike) -> NDArray[np.int64]:
     """``table[x]``; a negative ``x`` counts from the end of the table, as its bits read unsigned."""
-    values = np.asarray(table).astype(np.int64)
-    return values[np.asarray(x).astype(np.int64) & len(values) - 1]
+    values = _whole(table)
+    return values[_whole(x) & len(values) - 1]
+
+
+def _whole(values: ArrayLike) -> NDArray[np.int64]:
+    return np.asarray(values).astype(np.int64)
