@@ -16,7 +16,7 @@ from tilewright.units.fixed_point import FixedConvert, FixedDecode, FixedEncode
 from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4m3Encode, E5m2Decode, E5m2Encode
 from tilewright.units.int_pack import IntPack, IntUnpack
 from tilewright.units.prefix_sum import PrefixSum
-from tilewright.units.reciprocal import Reciprocal, ReciprocalExact
+from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact
 from tilewright.units.topk import TopK
 from tilewright.units.topk_bitonic import TopKBitonic
 
@@ -27,6 +27,8 @@ _UNITS: tuple[Unit[Any], ...] = (
     Log2(),
     Reciprocal(),
     ReciprocalExact(),
+    Divide(),
+    Isqrt(),
     ResidualAdd(),
     Dyadic(),
     Multiply(),
