@@ -6,17 +6,18 @@ error claim. A line here is all that makes it known to ``tilewright verify --uni
 
 from typing import Any
 
+from tilewright.units.activation import Sigmoid, Silu, Tanh
 from tilewright.units.argmax import ArgMax
 from tilewright.units.base import Unit
 from tilewright.units.compact import Compact
-from tilewright.units.elementwise import Dyadic, Multiply, ReduceMean, ResidualAdd, UnaryTable
+from tilewright.units.elementwise import Dyadic, DyadicAdd, Multiply, ReduceMean, ResidualAdd, UnaryTable
 from tilewright.units.exp2 import Exp2
 from tilewright.units.exponential import Exp, ExpParts, Log2
 from tilewright.units.fixed_point import FixedConvert, FixedDecode, FixedEncode
 from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4m3Encode, E5m2Decode, E5m2Encode
 from tilewright.units.int_pack import IntPack, IntUnpack
 from tilewright.units.prefix_sum import PrefixSum
-from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact
+from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact, RsqrtDegree
 from tilewright.units.topk import TopK
 from tilewright.units.topk_bitonic import TopKBitonic
 
@@ -29,8 +30,13 @@ _UNITS: tuple[Unit[Any], ...] = (
     ReciprocalExact(),
     Divide(),
     Isqrt(),
+    RsqrtDegree(),
+    Sigmoid(),
+    Tanh(),
+    Silu(),
     ResidualAdd(),
     Dyadic(),
+    DyadicAdd(),
     Multiply(),
     ReduceMean(),
     UnaryTable(),

@@ -1,4 +1,4 @@
-"""The units ``residual_add``, ``dyadic``, ``multiply``, ``reduce_mean`` and ``unary_table``."""
+"""The units ``residual_add``, ``dyadic``, ``dyadic_add``, ``multiply``, ``reduce_mean`` and ``unary_table``."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ from amaranth.hdl import signed
 from numpy.typing import NDArray
 from pydantic import Field
 from tilewright.rtl.units import dyadic as dyadic_rtl
+from tilewright.rtl.units import dyadic_add as dyadic_add_rtl
 from tilewright.rtl.units import multiply as multiply_rtl
 from tilewright.rtl.units import reduce_mean as reduce_mean_rtl
 from tilewright.rtl.units import residual_add as residual_add_rtl
@@ -121,6 +122,57 @@ class Dyadic(Elementwise[DyadicParameters]):
         tie = rng.random(count // 2) < 1 / 3
         scaled["multiplier"] = np.where(tie, np.int64(1) << places, scaled["multiplier"] | highest)
         scaled["z"] = np.where(tie, odd, scaled["z"])
+        return joined([super().stimulus(p, rng, count - count // 2), scaled])
+
+
+class DyadicAddParameters(Parameters):
+    """Widths of :class:`tilewright.rtl.units.dyadic_add.DyadicAdd`."""
+
+    width: int = Field(default=22, ge=2, le=29, description="bits of an operand")
+    multiplier_width: int = Field(default=32, ge=2, le=32, description="bits of a multiplier, which may be 2**31")
+    out_width: int = Field(default=22, ge=2, le=22, description="bits of the result")
+
+
+class DyadicAdd(Elementwise[DyadicAddParameters]):
+    """Two products, two roundings, one sum."""
+
+    name = "dyadic_add"
+    title = "I-BERT's residual sum: each operand requantized by itself"
+    source = "Kim et al., I-BERT: Integer-only BERT Quantization, ICML 2021"
+    parameters_type = DyadicAddParameters
+    variants: ClassVar[tuple[DyadicAddParameters, ...]] = (DyadicAddParameters(width=16, multiplier_width=17, out_width=8),)
+
+    def input_fields(self, p: DyadicAddParameters) -> Fields:
+        operand, multiplier = sint(p.width), uint(p.multiplier_width)
+        return {"a": operand, "a_multiplier": multiplier, "a_shift": SHIFT,
+                "b": operand, "b_multiplier": multiplier, "b_shift": SHIFT}
+
+    def output_fields(self, p: DyadicAddParameters) -> Fields:
+        return {"y": sint(p.out_width)}
+
+    def component(self, p: DyadicAddParameters, target: str = "generic") -> dyadic_add_rtl.DyadicAdd:
+        return dyadic_add_rtl.DyadicAdd(**p.model_dump(), target=target)
+
+    def golden(self, p: DyadicAddParameters, beats: Beats) -> Beats:
+        return {"y": golden.dyadic_add(**beats, out_width=p.out_width)}
+
+    def hls_context(self, p: DyadicAddParameters) -> Mapping[str, Any]:
+        return {"out_width": p.out_width, "high": (1 << p.out_width - 1) - 1,
+                "product_width": p.width + p.multiplier_width + 1}
+
+    def timing(self, p: DyadicAddParameters) -> Timing:
+        return Timing(dyadic_add_rtl.dyadic_add_latency(p.width, p.multiplier_width))
+
+    def stimulus(self, p: DyadicAddParameters, rng: np.random.Generator, count: int) -> Beats:
+        """Corners; then multipliers and shifts as scales have them, a third of them to a tie."""
+        scaled = random_beats(self.input_fields(p), rng, count // 2)
+        for operand in ("a", "b"):
+            shift = _shifts(rng, count // 2, p.width + p.multiplier_width - p.out_width)
+            places = np.minimum(np.maximum(shift - 1, 0), p.multiplier_width - 1)
+            tie = rng.random(count // 2) < 1 / 3
+            scaled[f"{operand}_shift"] = shift
+            scaled[f"{operand}_multiplier"] = np.where(
+                tie, np.int64(1) << places, scaled[f"{operand}_multiplier"] | 1 << p.multiplier_width - 1)
         return joined([super().stimulus(p, rng, count - count // 2), scaled])
 
 

@@ -107,6 +107,19 @@ def test_dyadic_equals_its_definition_in_whole_numbers(factor: float) -> None:
         assert y.tolist() == [clamped(round(Fraction(v * multiplier, 1 << shift)), -high - 1, high) for v in z.tolist()]
 
 
+def test_dyadic_add_rounds_each_operand_and_saturates_only_the_sum() -> None:
+    rng = np.random.default_rng(SEED)
+    for _ in range(3000):
+        a, b = (int(v) >> int(rng.integers(0, 22)) for v in rng.integers(-(1 << 21), 1 << 21, 2))
+        (a_multiplier, a_shift), (b_multiplier, b_shift) = (
+            golden.dyadic_number(factor) for factor in np.exp(rng.uniform(-6, 3, 2)).tolist())
+        exact = round(Fraction(a * a_multiplier, 1 << a_shift)) + round(Fraction(b * b_multiplier, 1 << b_shift))
+        y = golden.dyadic_add(a, a_multiplier, a_shift, b, b_multiplier, b_shift, out_width=16)
+        assert y == clamped(exact, -(1 << 15), (1 << 15) - 1)
+    # Each alone is far beyond the result's format, the sum is not.
+    assert golden.dyadic_add(1 << 20, 1 << 31, 20, -(1 << 20) + 1, 1 << 31, 20, out_width=16) == 2048
+
+
 def test_reduce_mean_rounds_the_exact_mean_once() -> None:
     rng = np.random.default_rng(SEED)
     lengths = [1, 2, 3, 7, 64, 197, 1000]

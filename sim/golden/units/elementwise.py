@@ -59,6 +59,19 @@ def dyadic(z: ArrayLike, *, multiplier: ArrayLike, shift: ArrayLike, out_width: 
     return clamp(round_shift(product, shift), out_width)
 
 
+def dyadic_add(
+    a: ArrayLike, a_multiplier: ArrayLike, a_shift: ArrayLike, b: ArrayLike, b_multiplier: ArrayLike, b_shift: ArrayLike,
+    *, out_width: int,
+) -> NDArray[np.int64]:
+    """I-BERT's residual sum: each operand scaled and rounded by itself, then the sum saturated.
+
+    Products of less than ``2**62``.
+    """
+    scaled = (round_shift(_whole(value) * _whole(multiplier), shift)
+              for value, multiplier, shift in ((a, a_multiplier, a_shift), (b, b_multiplier, b_shift)))
+    return clamp(sum(scaled, np.int64(0)), out_width)
+
+
 def multiply(
     a: ArrayLike, b: ArrayLike, *, a_zero: ArrayLike, b_zero: ArrayLike, multiplier: ArrayLike, shift: ArrayLike,
     zero_point: ArrayLike, out_width: int,
