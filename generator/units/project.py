@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from amaranth.lib import wiring
 from numpy.typing import NDArray
 from tilewright.emit import rtlil_to_verilog
 from tilewright.files import replaced_folder, write_file
@@ -32,6 +31,7 @@ from tilewright.units.fields import (
 SHIM = tuple(path for path in COMMON_FILES if path.startswith("ap_shim/") and "axi" not in path)
 COCOTB_FILES = ("__init__.py", "streams.py", "results.py", "unit_tests.py")
 LONGEST_FOLDER_NAME = 80
+GENERIC, ECP5 = "generic", "ecp5"
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,14 @@ class Project:
     unit: Unit[Any]
     parameters: Parameters
     cases: Mapping[str, Case]
+    targets: tuple[str, ...] = (GENERIC,)
 
-    @property
-    def verilog(self) -> Path:
-        return self.folder / "rtl" / f"{self.unit.name}.v"
+    def sources(self, target: str = GENERIC) -> list[Path]:
+        """Verilog of the unit as it is for a target, and the models of the cells it instantiates."""
+        rtl = self.folder / "rtl"
+        if target == GENERIC:
+            return [rtl / f"{self.unit.name}.v"]
+        return [rtl / f"{self.unit.name}_{target}.v", rtl / f"{target}_models.v"]
 
     def vectors(self, case: str) -> Path:
         """Folder of a case: ``in.bin``, ``out.bin``, ``cycles.bin``."""
@@ -88,13 +92,22 @@ def make_case(unit: Unit[Any], p: Parameters, beats: Beats) -> Case:
     return Case(beats, results, cycles)
 
 
-def write_project(root: Path, unit: Unit[Any], p: Parameters, cases: Mapping[str, Case]) -> Project:
-    """Write ``root/<variant>``, whole or not at all, with a folder of vectors for each case."""
-    project = Project(root / variant_name(unit, p), unit, p, cases)
+def write_project(
+    root: Path, unit: Unit[Any], p: Parameters, cases: Mapping[str, Case], *, every_target: bool = False
+) -> Project:
+    """Write ``root/<variant>``, whole or not at all, with a folder of vectors for each case.
+
+    ``every_target`` adds the Verilog for each target whose datapath differs from the generic one.
+    """
     inputs, outputs = unit.input_fields(p), unit.output_fields(p)
-    component = unit.component(p)
-    _check_ports(unit, component, inputs, outputs)
-    texts = {f"rtl/{unit.name}.v": rtlil_to_verilog(to_rtlil(component, name=unit.name)), **render(unit, p)}
+    rtlil = {target: _rtlil(unit, p, target) for target in ((GENERIC, ECP5) if every_target else (GENERIC,))}
+    targets = tuple(target for target, text in rtlil.items() if target == GENERIC or text != rtlil[GENERIC])
+    project = Project(root / variant_name(unit, p), unit, p, cases, targets)
+    texts = render(unit, p)
+    for target in targets:
+        own, *models = (path.relative_to(project.folder).as_posix() for path in project.sources(target))
+        texts[own] = rtlil_to_verilog(rtlil[target])
+        texts |= {path: (files("tilewright.boards") / Path(path).name).read_text(encoding="utf-8") for path in models}
     sim = files("tilewright.sim") / "cosim"
     texts |= {f"sim/cosim/{name}": (sim / name).read_text(encoding="utf-8") for name in COCOTB_FILES}
     timing = unit.timing(p)
@@ -152,9 +165,11 @@ def _described(fields: Fields) -> dict[str, dict[str, Any]]:
     return described
 
 
-def _check_ports(unit: Unit[Any], component: wiring.Component, inputs: Fields, outputs: Fields) -> None:
-    """The component's payloads are what the binding says they are."""
-    for port, fields in (("i", inputs), ("o", outputs)):
+def _rtlil(unit: Unit[Any], p: Parameters, target: str) -> str:
+    """RTLIL of the component, whose payloads must be what the binding says they are."""
+    component = unit.component(p, target)
+    for port, fields in (("i", unit.input_fields(p)), ("o", unit.output_fields(p))):
         shape = component.signature.members[port].signature.members["payload"].shape
         if shape != layout(fields):
             raise ValueError(f"{unit.name}: payload of {port} is {shape}, the binding says {layout(fields)}")
+    return to_rtlil(component, name=unit.name)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tilewright.units.base import Error, Parameters, Unit
 from tilewright.units.fields import WORD_BITS, Fields, beat_words, unpack
-from tilewright.units.project import Case, Project, make_case, variant_name, write_project
+from tilewright.units.project import GENERIC, Case, Project, make_case, variant_name, write_project
 
 SHORT_BEATS = 300  # for the cocotb bench, whose every cycle costs some 50 us
 SAMPLE_BEATS = 4096
@@ -85,7 +85,7 @@ def prove(
     outcome.error, checks = _error(unit, p, cases[largest], full)
     outcome.checks += checks
     progress(f"{outcome.variant}: Verilog and C++")
-    project = write_project(build / "units", unit, p, cases)
+    project = write_project(build / "units", unit, p, cases, every_target=full)
     progress(f"{outcome.variant}: RTL")
     outcome.checks += _rtl(project, outcome, cache / "verilator", seed, full)
     progress(f"{outcome.variant}: HLS C++")
@@ -98,7 +98,7 @@ def prove(
 
 
 def _cases(unit: Unit[Any], p: Parameters, seed: int, full: bool) -> dict[str, Case]:
-    """Vectors by name, the largest last."""
+    """Vectors by name: short, sample, and the largest last."""
     def stimulus(count: int) -> Case:
         return make_case(unit, p, unit.stimulus(p, np.random.default_rng(seed), count))
 
@@ -141,21 +141,23 @@ def _rtl(project: Project, outcome: Proof, cache: Path, seed: int, full: bool) -
     """The batch harness: free running on schedule, stalled on both sides, reset half-way."""
     from tilewright.sim.unit_runner import build_harness
 
-    harness = build_harness(project.folder, project.unit.name, cache)
-    for name in project.cases:
-        yield from _free_running(project, outcome, harness, name)
-        for stall in STALLS if full else STALLS[1:2]:
-            yield _batch(project, harness, name, f"rtl == golden, stall {stall}: {name}", stall=stall, seed=seed)
-    for cycle in RESET_CYCLES if full else RESET_CYCLES[2:3]:
-        yield _batch(project, harness, "sample", f"rtl == golden after a reset in cycle {cycle}: sample", stall=0.3,
-                     seed=seed, reset_at=cycle)
+    for target in project.targets:
+        rtl = "rtl" if target == GENERIC else f"rtl for {target}"
+        harness = build_harness(project.folder, project.unit.name, cache, project.sources(target))
+        for name in list(project.cases)[1:]:  # the short case is for the cocotb bench
+            yield from _free_running(project, outcome, harness, rtl, name)
+            for stall in STALLS if full and target == GENERIC and name == "sample" else STALLS[1:2]:
+                yield _batch(project, harness, name, f"{rtl} == golden, stall {stall}: {name}", stall=stall, seed=seed)
+        for cycle in RESET_CYCLES if full and target == GENERIC else RESET_CYCLES[2:3]:
+            yield _batch(project, harness, "sample", f"{rtl} == golden after a reset in cycle {cycle}: sample",
+                         stall=0.3, seed=seed, reset_at=cycle)
 
 
-def _free_running(project: Project, outcome: Proof, harness: Path, name: str) -> Iterator[Check]:
+def _free_running(project: Project, outcome: Proof, harness: Path, rtl: str, name: str) -> Iterator[Check]:
     from tilewright.sim.unit_runner import read_cycles
 
     seen = project.folder / "sim" / f"cycles_{name}.bin"
-    check = _batch(project, harness, name, f"rtl == golden: {name}", cycles=seen)
+    check = _batch(project, harness, name, f"{rtl} == golden: {name}", cycles=seen)
     yield check
     if not check.passed:
         return
@@ -164,7 +166,7 @@ def _free_running(project: Project, outcome: Proof, harness: Path, name: str) ->
     message = ""
     if len(wrong):
         message = f"result {wrong[0]} came in cycle {measured[wrong[0]]}, the schedule says {model[wrong[0]]}"
-    yield Check(f"on schedule: {name}", not len(wrong), len(model), 0.0, message)
+    yield Check(f"{rtl} on schedule: {name}", not len(wrong), len(model), 0.0, message)
     outcome.cycles = {"model": int(model[-1]), "measured": int(measured[-1]), "ideal": len(model)}
 
 
@@ -207,7 +209,7 @@ def _hls(project: Project, cache: Path, full: bool) -> Iterator[Check]:
     levels: list[tuple[str, tuple[str, ...], list[str]]] = [
         ("address and undefined-behaviour sanitizers", SANITIZED, ["sample"])]
     if full:
-        levels.append(("optimized", OPTIMIZED, [name for name in project.cases if name not in ("short", "sample")]))
+        levels.append(("optimized", OPTIMIZED, list(project.cases)[2:]))
     for level, flags, names in levels:
         executable = build_hls(project.folder, project.unit.name, cache, flags)
         for name in names:
