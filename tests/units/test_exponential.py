@@ -1,10 +1,12 @@
 """Claims about exponentials and the logarithm: figures against float64, tables, what is refused."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from pydantic import ValidationError
 from tilewright.sim.golden.units import exponential as golden
 from tilewright.units import tables
@@ -98,3 +100,13 @@ def test_parameters_that_make_no_unit_are_refused(parameters: Any, values: dict[
     with pytest.raises(ValidationError) as refusal:
         parameters(**values)
     assert text in str(refusal.value)
+
+
+def test_exp_takes_one_multiplier_and_one_block_ram() -> None:
+    """18 kbit as 512 words of 36 bits, an ECP5's block; the product with log2(e) is sums of shifted copies."""
+    for unit in (Exp(), ExpParts(), Log2(), IExp()):
+        netlist = rtlil.convert(unit.component(unit.parameters_type()), name=unit.name, emit_src=False)
+        assert netlist.count("cell $mul ") == 1, unit.name
+        memories = re.findall(r"memory width (\d+) size (\d+)", netlist)
+        assert len(memories) == (0 if unit.name == "i_exp" else 1)
+        assert all(int(width) <= 36 and int(words) <= 512 for width, words in memories)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from pydantic import ValidationError
 from tilewright.sim.golden.units import reciprocal as golden
 from tilewright.units import tables
@@ -102,3 +103,9 @@ def test_schedules_say_a_digit_per_cycle() -> None:
     assert Isqrt().timing(IsqrtParameters(width=32)).interval == 17
     assert Divide().timing(DivideParameters()).interval == 33
     assert ReciprocalExact().timing(ReciprocalExactParameters()).interval == 33
+
+
+def test_digit_recurrences_and_the_degree_s_table_take_no_multiplier() -> None:
+    for unit in (Divide(), ReciprocalExact(), Isqrt(), RsqrtDegree()):
+        netlist = rtlil.convert(unit.component(unit.parameters_type()), name=unit.name, emit_src=False)
+        assert "cell $mul " not in netlist and "cell $div" not in netlist, unit.name
