@@ -6,7 +6,7 @@ error claim. A line here is all that makes it known to ``tilewright verify --uni
 
 from typing import Any
 
-from tilewright.units.activation import Sigmoid, Silu, Tanh
+from tilewright.units.activation import Gelu, Sigmoid, Silu, Tanh
 from tilewright.units.argmax import ArgMax
 from tilewright.units.base import Unit
 from tilewright.units.compact import Compact
@@ -34,6 +34,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     Sigmoid(),
     Tanh(),
     Silu(),
+    Gelu(),
     ResidualAdd(),
     Dyadic(),
     DyadicAdd(),
