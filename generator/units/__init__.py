@@ -15,6 +15,7 @@ from tilewright.units.exp2 import Exp2
 from tilewright.units.exponential import Exp, ExpParts, Log2
 from tilewright.units.fixed_point import FixedConvert, FixedDecode, FixedEncode
 from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4m3Encode, E5m2Decode, E5m2Encode
+from tilewright.units.ibert import IExp, IGelu
 from tilewright.units.int_pack import IntPack, IntUnpack
 from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact, RsqrtDegree
@@ -35,6 +36,8 @@ _UNITS: tuple[Unit[Any], ...] = (
     Tanh(),
     Silu(),
     Gelu(),
+    IExp(),
+    IGelu(),
     ResidualAdd(),
     Dyadic(),
     DyadicAdd(),
