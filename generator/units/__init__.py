@@ -10,6 +10,7 @@ from tilewright.units.activation import Gelu, Sigmoid, Silu, Tanh
 from tilewright.units.argmax import ArgMax
 from tilewright.units.base import Unit
 from tilewright.units.compact import Compact
+from tilewright.units.counting_sort import CountingSort
 from tilewright.units.elementwise import Dyadic, DyadicAdd, Multiply, ReduceMean, ResidualAdd, UnaryTable
 from tilewright.units.exp2 import Exp2
 from tilewright.units.exponential import Exp, ExpParts, Log2
@@ -17,6 +18,7 @@ from tilewright.units.fixed_point import FixedConvert, FixedDecode, FixedEncode
 from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4m3Encode, E5m2Decode, E5m2Encode
 from tilewright.units.ibert import IExp, IGelu
 from tilewright.units.int_pack import IntPack, IntUnpack
+from tilewright.units.mx_codecs import Mxfp4Decode, Mxfp4Encode, Mxint8Decode, Mxint8Encode
 from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact, RsqrtDegree
 from tilewright.units.topk import TopK
@@ -60,6 +62,11 @@ _UNITS: tuple[Unit[Any], ...] = (
     IntPack(),
     IntUnpack(),
     TopKBitonic(),
+    CountingSort(),
+    Mxfp4Encode(),
+    Mxfp4Decode(),
+    Mxint8Encode(),
+    Mxint8Decode(),
 )
 
 UNITS: dict[str, Unit[Any]] = {unit.name: unit for unit in _UNITS}
