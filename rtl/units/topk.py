@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -70,12 +70,14 @@ class TopK(wiring.Component):
         ]
 
         first = Signal(init=1)
+        ranked = Signal(self.k)  # cells that hold values of the frame that comes in
         full = Signal()  # 2**index_bits beats of this frame came already
         position = Signal(self.index_bits)
         x = self.i.payload.x
         greater = Signal(self.k)
         for n, cell in enumerate(cells):
-            m.d.comb += greater[n].eq(first | ~held[n] | (x > cell.value))
+            # One carry chain: as unsigned numbers with the sign inverted, and a bit above that an empty cell lacks.
+            m.d.comb += greater[n].eq(Cat(x[:-1], ~x[-1], 1) > Cat(cell.value[:-1], ~cell.value[-1], ranked[n]))
         with m.If(self.i.ready):
             m.d.sync += complete.eq(self.i.valid & self.i.payload.last)
         with m.If(self.i.valid & self.i.ready):
@@ -85,13 +87,16 @@ class TopK(wiring.Component):
                 full.eq((full | position.all()) & ~self.i.payload.last),
             ]
             with m.If(~full):
-                m.d.sync += held.eq(Mux(first, 1, held << 1 | 1))
+                m.d.sync += [held.eq(Mux(first, 1, held << 1 | 1)), ranked.eq(ranked << 1 | 1)]
                 for n, cell in enumerate(cells):
                     with m.If(greater[n]):
                         m.d.sync += [cell.value.eq(x), cell.index.eq(position)]
                         if n > 0:
                             with m.If(greater[n - 1]):
                                 m.d.sync += cell.eq(cells[n - 1])
+
+            with m.If(self.i.payload.last):
+                m.d.sync += ranked.eq(0)
 
         overflowed = Signal(reset_less=True)
         with m.If(self.i.valid & self.i.ready):
