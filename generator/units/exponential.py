@@ -82,6 +82,12 @@ class Exp(Elementwise[ExpParameters]):
     def timing(self, p: ExpParameters) -> Timing:
         return Timing(rtl.Exp.LATENCY)
 
+    def stimulus(self, p: ExpParameters, rng: np.random.Generator, count: int) -> Beats:
+        """Half of it where the result is not 0 yet."""
+        end = int((p.value_bits + p.guard_bits) * math.log(2) * (1 << p.fraction_bits)) + 1
+        visible = rng.integers(0, min(end, (1 << p.width) - 1), max(count // 2, 1), dtype=np.int64, endpoint=True)
+        return joined([super().stimulus(p, rng, max(count - len(visible), 1)), {"t": visible}])
+
     def error(self, p: ExpParameters) -> Error:
         """That of ``exp2``, and half a step of the octaves and of the constant, both of them relative to e."""
         constant = abs(rtl.LOG2E / (1 << rtl.LOG2E_BITS) - math.log2(math.e)) * math.log(2) / math.e

@@ -14,6 +14,7 @@ from tilewright.rtl.units.i_gelu import i_gelu_width
 from tilewright.sim.golden.units import activation, exponential
 from tilewright.units.base import Elementwise, Error, Parameters, Refusal, Timing
 from tilewright.units.fields import Beats, Fields, sint, uint
+from tilewright.units.stimulus import joined
 
 SOURCE = "Kim et al., I-BERT: Integer-only BERT Quantization, ICML 2021"
 DIGITS = 40
@@ -95,6 +96,14 @@ class IExp(Elementwise[IExpParameters]):
 
     def timing(self, p: IExpParameters) -> Timing:
         return Timing(IExpRtl.LATENCY)
+
+    def stimulus(self, p: IExpParameters, rng: np.random.Generator, count: int) -> Beats:
+        """Half of it below the limit, and the ends of every octave."""
+        ends = (np.arange(EXP_OCTAVES + 1)[:, None] * p.ln2 + np.arange(-1, 2)).ravel()
+        limit = min(EXP_OCTAVES * p.ln2, (1 << p.width) - 1)
+        below = rng.integers(0, limit, max(count // 2 - len(ends), 1), dtype=np.int64, endpoint=True)
+        hard = np.clip(np.concatenate([ends, below]), 0, (1 << p.width) - 1)
+        return joined([super().stimulus(p, rng, max(count - len(hard), 1)), {"t": hard}])
 
     def error(self, p: IExpParameters) -> Error:
         """The parabola's own 1.9e-3, and a step for each of three coefficients."""
