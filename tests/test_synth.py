@@ -22,7 +22,7 @@ from tilewright.synth import route as routing
 from tilewright.synth import synthesize as synthesis_module
 from tilewright.synth.architecture import architecture_of, require_fit
 from tilewright.synth.critical_path import HARNESS_BLOCK, cell_resolver, critical_path
-from tilewright.synth.netlist import Netlist, instance_path, relax_collisions
+from tilewright.synth.netlist import Netlist, instance_path, relax_collisions, rename_elements
 from tilewright.synth.nextpnr import pack_bitstream
 from tilewright.synth.pins import INSIDE, Pinned, on_board, with_harness
 from tilewright.synth.route import Routed, route
@@ -109,6 +109,11 @@ def test_only_marked_memories_lose_their_collision_rule() -> None:
                 "  memory width 8 size 4 \\strict\n")
     relaxed = relax_collisions(memories + port.format("free") + port.format("strict"))
     assert relaxed == memories + port.format("free").replace("2'00", "2'11") + port.format("strict")
+
+
+def test_only_elements_of_arrays_are_renamed() -> None:
+    text = "  wire width 4 \\x\n  wire \\x[1]\n  cell $mem \\y[0]\n    connect \\A {0} \\x [1]\n"
+    assert rename_elements(text.format("\\x[1]")) == text.format("\\x(1)").replace("wire \\x[1]", "wire \\x(1)")
 
 
 def test_cells_are_counted_by_the_block_they_come_from(cache: Path) -> None:

@@ -18,6 +18,9 @@ _READ_PORT = re.compile(r"(?ms)^  cell \$memrd_v2 .*?^  end$")
 _MEMORY_ID = re.compile(r'parameter \\MEMID "([^"]+)"')
 _COLLISION = re.compile(r"(parameter \\COLLISION_X_MASK )(\d+)'\d+")
 
+_ELEMENT = re.compile(r"(?m)^  wire .*?(\\\S*\[\S*)$")
+_BRACKETED = re.compile(r"\\\S*\[\S*")
+
 Counts = dict[str, int]
 
 
@@ -55,6 +58,19 @@ def relax_collisions(flat_rtlil: str) -> str:
         return _COLLISION.sub(lambda mask: f"{mask[1]}{mask[2]}'{'1' * int(mask[2])}", match[0])
 
     return _READ_PORT.sub(relax, flat_rtlil)
+
+
+def rename_elements(flat_rtlil: str) -> str:
+    """``\\x[1]``, how Amaranth calls the element of an array, as ``\\x(1)``.
+
+    Yosys hands bit 1 of a wire ``\\x`` to ABC under that name too, and stops when both exist.
+    """
+    elements = set(_ELEMENT.findall(flat_rtlil))
+
+    def rename(match: re.Match[str]) -> str:
+        return match[0].replace("[", "(").replace("]", ")") if match[0] in elements else match[0]
+
+    return _BRACKETED.sub(rename, flat_rtlil)
 
 
 class Netlist:

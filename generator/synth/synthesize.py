@@ -11,7 +11,7 @@ from tilewright.devices import Device
 from tilewright.errors import ToolError
 from tilewright.sim.build_cache import cached, content_key
 from tilewright.synth.architecture import Architecture, architecture_of, require_fit
-from tilewright.synth.netlist import REST, Counts, Netlist, label_cells, relax_collisions
+from tilewright.synth.netlist import REST, Counts, Netlist, label_cells, relax_collisions, rename_elements
 from tilewright.synth.output_registers import pack_output_registers
 from tilewright.synth.soft_multipliers import soften_multipliers
 from tilewright.synth.yosys import run_yosys, yosys_version
@@ -96,7 +96,7 @@ def _map(rtlil: str, top: str, device: Device, script: list[str], folder: Path, 
     run_yosys(["read_rtlil design.il", f"hierarchy -top {top}", "proc", "flatten -noscopeinfo",
                _KEEP_REGISTERS, "write_rtlil flat.il"], folder=folder, log_path=log_path, timeout=seconds)
     flat = folder / "flat.il"
-    text = relax_collisions(label_cells(flat.read_text(encoding="utf-8")))
+    text = rename_elements(relax_collisions(label_cells(flat.read_text(encoding="utf-8"))))
     budget = device.resources.dsp
     for _ in range(TRIES):
         flat.write_text(soften_multipliers(text, budget) if architecture.softens else text, encoding="utf-8")
