@@ -17,8 +17,8 @@ class FixedEncode(Pipelined):
     """The code of ``width`` bits nearest to ``x * 2**frac``, ties to even, saturated; 0 for NaN.
 
     ``x`` is a binary32 or bf16 number, subnormals included. The significand starts where its leading one is just out
-    of range and moves right by what the exponent leaves. Latency 5 cycles (distance; shift 2; sum; range), one result
-    per cycle.
+    of range and moves right by what the exponent leaves. Latency 6 cycles (distance 2; shift 2; sum; range), one
+    result per cycle.
 
     Reference: IEEE 754-2019, convertToIntegerTiesToEven, of the scaled number; saturation as of ONNX QuantizeLinear.
 
@@ -35,7 +35,7 @@ class FixedEncode(Pipelined):
     o : Out(stream.Signature(StructLayout({"y": signed(width)})))
     """
 
-    LATENCY = 5
+    LATENCY = 6
 
     def __init__(self, *, width: int, frac: int, mantissa_bits: int) -> None:
         self.width = width
@@ -50,12 +50,12 @@ class FixedEncode(Pipelined):
         # The leading one of a normal x has the weight 2**(exponent - bias + frac) in the code; at distance 0 that is
         # 2**(width - 1). A subnormal lacks the leading one and counts as exponent 1.
         furthest = width + 1  # half of the last place is then above the leading one
-        distance = stages.named(width - 1 + FLOAT32_BIAS - self.frac - (exponent | ~exponent.any()), "distance")
-        is_nan = stages.stage(exponent.all() & mantissa.any(), "is_nan", cycles=4)
+        distance = stages.stage(width - 1 + FLOAT32_BIAS - self.frac - (exponent | ~exponent.any()), "distance")
+        is_nan = stages.stage(exponent.all() & mantissa.any(), "is_nan", cycles=5)
+        sign = stages.stage(sign, "sign", cycles=4)
+        significand = stages.stage(Cat(mantissa, exponent.any()), "significand", cycles=2)
         beyond = stages.stage(distance < 0, "beyond", cycles=4)
-        sign = stages.stage(sign, "sign", cycles=3)
         down = stages.stage(Mux(distance > furthest, furthest, distance), "down", shape=ceil_log2(furthest + 1))
-        significand = stages.stage(Cat(mantissa, exponent.any()), "significand")
 
         # The code's places, then as many below as can be shifted out.
         wide: Value = Cat(Const(0, furthest), significand)

@@ -19,7 +19,7 @@ class FloatEncode(Pipelined):
     Codes of one sign are consecutive integers in the order of their values, so the result is the code of the binade
     plus the significand shifted right and rounded: a carry out of the mantissa leads into the next binade.
 
-    Latency 3 cycles (distance; shift; rounding), one result per cycle.
+    Latency 4 cycles (distance; shift; rounding; range), one result per cycle.
 
     Reference: Micikevicius et al., "FP8 Formats for Deep Learning", 2022; conversion as of IEEE 754-2019, section 5.4.
 
@@ -37,7 +37,7 @@ class FloatEncode(Pipelined):
     o : Out(stream.Signature(StructLayout({"code": form.width})))
     """
 
-    LATENCY = 3
+    LATENCY = 4
 
     def __init__(self, *, form: FloatFormat, mantissa_bits: int, saturate: bool) -> None:
         if form.mantissa_bits >= mantissa_bits:
@@ -53,8 +53,8 @@ class FloatEncode(Pipelined):
         mantissa, exponent, sign = i.x[:self.mantissa_bits], i.x[self.mantissa_bits:-1], i.x[-1]
         lowest = FLOAT32_BIAS + 1 - form.bias  # exponent of the smallest normal number of the format, as x writes it
         special = exponent.all()
-        is_nan = stages.stage(special & mantissa.any(), "is_nan", cycles=2)
-        sign = stages.stage(sign, "sign", cycles=3)
+        is_nan = stages.stage(special & mantissa.any(), "is_nan", cycles=3)
+        sign = stages.stage(sign, "sign", cycles=4)
 
         # Binades above the smallest normal one; past the largest the result overflows anyway.
         binade = stages.named(Mux(exponent > lowest, exponent - lowest, 0), "binade", shape=FLOAT32_EXPONENT)
@@ -77,7 +77,7 @@ class FloatEncode(Pipelined):
         binade = stages.stage(binade, "binade_2")
 
         up = half & (rest | kept[0])
-        code = stages.named(Cat(Const(0, form.mantissa_bits), binade) + kept + up, "rounded")
+        code = stages.stage(Cat(Const(0, form.mantissa_bits), binade) + kept + up, "rounded")
         magnitude = Mux(code > form.largest, self._beyond(), code)
         if form.nan is not None:
             magnitude = Mux(is_nan, form.nan, magnitude)
