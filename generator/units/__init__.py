@@ -19,8 +19,11 @@ from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4
 from tilewright.units.ibert import IExp, IGelu
 from tilewright.units.int_pack import IntPack, IntUnpack
 from tilewright.units.mx_codecs import Mxfp4Decode, Mxfp4Encode, Mxint8Decode, Mxint8Encode
+from tilewright.units.normalization import LayerNorm, RmsNorm
 from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact, RsqrtDegree
+from tilewright.units.softmax_exponent import SoftmaxOnlineShift, SoftmaxTwoPass
+from tilewright.units.softmax_table import SoftmaxTable
 from tilewright.units.topk import TopK
 from tilewright.units.topk_bitonic import TopKBitonic
 
@@ -38,6 +41,11 @@ _UNITS: tuple[Unit[Any], ...] = (
     Tanh(),
     Silu(),
     Gelu(),
+    SoftmaxTwoPass(),
+    SoftmaxOnlineShift(),
+    SoftmaxTable(),
+    LayerNorm(),
+    RmsNorm(),
     IExp(),
     IGelu(),
     ResidualAdd(),

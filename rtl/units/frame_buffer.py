@@ -1,11 +1,19 @@
-"""Between the passes over a frame: where frames end, and where their beats wait for what the whole frame decides."""
+"""Between the passes over a frame: where frames end and where their beats wait for what the whole frame decides."""
 
 from collections.abc import Mapping
 
 from amaranth.hdl import Module, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect
+
+
+def link(m: Module, source: wiring.PureInterface, sink: wiring.PureInterface) -> None:
+    """Connect two streams of one layout: ``connect`` alone compares widths, and the fields would be exchanged."""
+    layouts = [port.payload.shape() for port in (source, sink)]
+    if layouts[0] != layouts[1]:
+        raise ValueError(f"streams of {layouts[0]} and {layouts[1]} do not fit together")
+    connect(m, source, sink)
 
 
 class FrameLimit(wiring.Component):
@@ -53,9 +61,9 @@ class FrameBuffer(wiring.Component):
     """A ring of beats, each frame of which leaves together with the token that its whole made.
 
     Beats and tokens keep their order; token n belongs to frame n. Holds ``depth`` beats and two more in the
-    registers of its output, so that frames of ``depth / 2`` beats stream back to back. A beat is offered no earlier than 3
-    cycles after it was taken, and not before its token; 1 beat per cycle. ``token`` is taken with the last beat
-    of its frame. ``i.ready`` depends on registers alone; ``o.valid`` on registers and ``token.valid``.
+    registers of its output, so that frames of ``depth / 2`` beats stream back to back. A beat is offered no earlier
+    than 3 cycles after it was taken, and not before its token was; 1 beat per cycle. A token waits in a register until
+    the last beat of its frame has left. ``i.ready`` and ``o.valid`` depend on registers alone.
 
     Parameters
     ----------
@@ -93,6 +101,8 @@ class FrameBuffer(wiring.Component):
         full = Signal(2)  # bit 0: the memory's output holds a beat; bit 1: the register behind it
         held = Signal(item_layout, reset_less=True)
         move, fetch, taken = Signal(), Signal(), Signal()
+        token = Signal(self.token.payload.shape(), reset_less=True)
+        has_token = Signal()
 
         m.d.comb += [
             self.i.ready.eq(written ^ read != self.depth),
@@ -101,11 +111,11 @@ class FrameBuffer(wiring.Component):
             write_port.en.eq(self.i.valid & self.i.ready),
             read_port.addr.eq(read[:-1]),
             read_port.en.eq(fetch),
-            self.o.valid.eq(full[1] & self.token.valid),
+            self.o.valid.eq(full[1] & has_token),
             taken.eq(self.o.valid & self.o.ready),
             move.eq(~full[1] | taken),
             fetch.eq(~full[0] | move),
-            self.token.ready.eq(full[1] & held.last & self.o.ready),
+            self.token.ready.eq(~has_token | (taken & held.last)),
         ]
         with m.If(write_port.en):
             m.d.sync += written.eq(written + 1)
@@ -113,9 +123,11 @@ class FrameBuffer(wiring.Component):
             m.d.sync += [full[0].eq(written != read), read.eq(read + (written != read))]
         with m.If(move):
             m.d.sync += [full[1].eq(full[0]), Value.cast(held).eq(read_port.data)]
+        with m.If(self.token.ready):
+            m.d.sync += [has_token.eq(self.token.valid), token.eq(self.token.payload)]
         for name in item_layout.members:
             m.d.comb += self.o.payload[name].eq(held[name])
         for name in self.token.payload.shape().members:
-            m.d.comb += self.o.payload[name].eq(self.token.payload[name])
+            m.d.comb += self.o.payload[name].eq(token[name])
         return m
 

@@ -3,33 +3,30 @@
 from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
-from tilewright.rtl.units.frame_buffer import FrameBuffer, FrameLimit
+from tilewright.rtl.units.frame_buffer import FrameBuffer, FrameLimit, link
+from tilewright.rtl.units.frame_fold import FrameFold, registered_flag
 from tilewright.rtl.units.frame_reciprocal import FrameReciprocal
+from tilewright.rtl.units.lane_tree import larger, tree
 from tilewright.rtl.units.pipeline import Pipelined, Stages
 from tilewright.rtl.units.product import staged_product
 
 LOG2E = 94548  # round(log2(e) * 2**16)
 OCTAVES = ("below", "above")
 RECIPROCAL_BITS = 17
+SCALE_LATENCY = 6
 
 
-def tree(stages: Stages, values: Sequence[Value], combine: object, name: str) -> Value:
-    """``values`` combined two by two, a register behind each level; ``ceil(log2(count))`` stages."""
-    level = list(values)
-    depth = 0
-    while len(level) > 1:
-        depth += 1
-        pairs = [level[k:k + 2] for k in range(0, len(level), 2)]
-        level = [stages.stage(combine(*pair) if len(pair) == 2 else pair[0], f"{name}_{depth}_{k}")  # type: ignore[operator]
-                 for k, pair in enumerate(pairs)]
-    return level[0]
+def front_latency(lanes: int) -> int:
+    """Of :class:`ExponentFront`."""
+    return 11 + ceil_log2(lanes)
 
 
-def larger(a: Value, b: Value) -> Value:
-    return Mux(a < b, b, a)
+def sum_latency(lanes: int) -> int:
+    """Of :class:`ExponentSum`, from the last beat to the divisor."""
+    return 7 + ceil_log2(lanes)
 
 
 def octave_shape(score_width: int, fraction: int) -> Shape:
@@ -61,9 +58,9 @@ class ExponentFront(Pipelined):
             outputs={
                 "mantissa": data.ArrayLayout(mantissa_bits + 1, lanes),
                 "octave": data.ArrayLayout(self.octave_shape, lanes),
-                "top": self.octave_shape, "keep": lanes, "last": 1,
+                "keep": lanes, "top": self.octave_shape, "last": 1,
             },
-            latency=11 + ceil_log2(lanes))
+            latency=front_latency(lanes))
 
     def datapath(self, stages: Stages, i: data.View) -> dict[str, ValueLike]:
         lanes = [self._lane(stages, i.score[k], f"_{k}") for k in range(self.lanes)]
@@ -109,102 +106,68 @@ class ExponentFront(Pipelined):
         return mantissa, octave
 
 
-class ExponentSum(wiring.Component):
+class ExponentSum(FrameFold):
     """Sum of a frame's exponentials relative to the greatest octave so far; the beats pass on in the same cycle.
 
-    ``top' = max(top, beat's top)``; ``total = (total >> (top' - top)) + sum((mantissa << guard_bits) >> (top' - octave))``
-    over the kept lanes. Shifts and additions alone: no multiplier. 1 beat per cycle; the sum is offered
-    ``latency`` cycles after the last beat was taken, and the last beat of the next frame waits until it was taken.
+    ``top`` is the greatest octave so far, ``level`` the next multiple of ``octave_step`` s, and
+    ``total = (total >> (level' - level)) + sum((mantissa << (guard_bits + s - 1)) >> (level' - octave))`` over the kept lanes;
+    at the end ``divisor = (total << (level - top)) >> (s - 1)``. Shifts and additions alone, no multiplier; the loop
+    is one shift by a multiple of s and one addition. 1 beat per cycle; the divisor is offered ``latency`` cycles after
+    the last beat was taken.
 
-    Members
-    -------
-    i : In(stream of mantissa, octave, top, keep, last)
-    o : Out(stream of mantissa, octave, keep, last)
-    total : Out(stream of divisor, top)
+    i : mantissa, octave, top, keep, last    o : mantissa, octave, keep, last    token : divisor, top
     """
 
     def __init__(
-        self, *, lanes: int, mantissa_bits: int, guard_bits: int, octave: Shape, total_width: int
+        self, *, lanes: int, mantissa_bits: int, guard_bits: int, octave: Shape, octave_step: int, divisor_width: int
     ) -> None:
         self.lanes = lanes
         self.mantissa_bits = mantissa_bits
         self.guard_bits = guard_bits
         self.octave = Shape.cast(octave)
-        self.total_width = total_width
-        item = {"mantissa": data.ArrayLayout(mantissa_bits + 1, lanes), "octave": data.ArrayLayout(octave, lanes)}
-        super().__init__({
-            "i": In(stream.Signature(data.StructLayout({**item, "top": octave, "keep": lanes, "last": 1}))),
-            "o": Out(stream.Signature(data.StructLayout({**item, "keep": lanes, "last": 1}))),
-            "total": Out(stream.Signature(data.StructLayout({"divisor": total_width, "top": octave}))),
-        })
+        self.octave_step = octave_step
+        self.divisor_width = divisor_width
+        super().__init__(
+            item={"mantissa": data.ArrayLayout(mantissa_bits + 1, lanes), "octave": data.ArrayLayout(octave, lanes),
+                  "keep": lanes},
+            folded={"top": octave}, token={"divisor": divisor_width, "top": octave}, latency=sum_latency(lanes))
 
-    @property
-    def latency(self) -> int:
-        """Cycles from the last beat to the sum."""
-        return 6 + ceil_log2(self.lanes)
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        pending, go, fresh = Signal(), Signal(), Signal(init=1)
-        stages = Stages(m, Const(1))
+    def fold(self, m: Module, stages: Stages, go: Value, fresh: Value) -> dict[str, Value]:
         i = self.i.payload
-        passes = Signal()
-        m.d.comb += [
-            passes.eq(~(i.last & pending)),
-            self.o.valid.eq(self.i.valid & passes),
-            self.i.ready.eq(self.o.ready & passes),
-            go.eq(self.i.valid & self.i.ready),
-        ]
-        m.d.comb += [self.o.payload[name].eq(i[name]) for name in self.o.payload.shape().members]
-        with m.If(self.total.valid & self.total.ready):
-            m.d.sync += [pending.eq(0), self.total.valid.eq(0)]
-        with m.If(go):
-            m.d.sync += fresh.eq(i.last)
-        with m.If(go & i.last):
-            m.d.sync += pending.eq(1)
-
         top, before = Signal(self.octave, reset_less=True), Signal(self.octave, reset_less=True)
         with m.If(go):
             m.d.sync += [top.eq(Mux(fresh | (top < i.top), i.top, top)), before.eq(Mux(fresh, i.top, top))]
-        valid = [self._flag(m, go, "valid_1")]
-        first, last = stages.stage(fresh, "first_1"), stages.stage(i.last, "last_1")
-        octaves = [stages.stage(i.octave[k], f"octave_{k}") for k in range(self.lanes)]
-        mantissas = [stages.stage(i.mantissa[k], f"mantissa_{k}") for k in range(self.lanes)]
-        keep = stages.stage(i.keep, "keep")
+        fine_bits = ceil_log2(self.octave_step)
+        guard_bits = self.guard_bits + self.octave_step - 1
+        level, level_before = (
+            stages.stage(((value + self.octave_step - 1) >> fine_bits) << fine_bits, name)
+            for value, name in ((top, "level"), (before, "level_before")))
+        first = stages.stage(fresh, "first", cycles=2)
+        octaves = [stages.stage(i.octave[k], f"octave_{k}", cycles=2) for k in range(self.lanes)]
+        kept = [stages.stage(Mux(i.keep[k], i.mantissa[k], 0), f"kept_{k}", cycles=3) for k in range(self.lanes)]
 
-        step = stages.stage(_clipped(top - before, self.total_width), "step")
-        distances = [stages.stage(_clipped(top - octave, self.mantissa_bits + 1 + self.guard_bits), f"distance_{k}")
+        # Nothing of the frame before stays: all ones shift everything out, shorter than a gate behind the shift.
+        step = _clipped((level - level_before) >> fine_bits, (self.divisor_width + self.octave_step - 1 >> fine_bits) + 1)
+        step = stages.stage(step | first.replicate(len(step)), "step")
+        distances = [stages.stage(_clipped(level - octave, self.mantissa_bits + 1 + guard_bits), f"distance_{k}")
                      for k, octave in enumerate(octaves)]
-        kept = [stages.stage(Mux(keep[k], mantissa, 0), f"kept_{k}") for k, mantissa in enumerate(mantissas)]
-        coarse, fine = [], []
-        for k, (mantissa, distance) in enumerate(zip(kept, distances, strict=True)):
-            coarse.append(stages.stage((mantissa << self.guard_bits) >> _coarse(distance), f"coarse_{k}"))
-            fine.append(stages.stage(distance[:3], f"fine_{k}"))
-        aligned = [stages.stage(value >> places, f"aligned_{k}")
-                   for k, (value, places) in enumerate(zip(coarse, fine, strict=True))]
+        coarse = [stages.stage((mantissa << guard_bits) >> _coarse(distance), f"coarse_{k}")
+                  for k, (mantissa, distance) in enumerate(zip(kept, distances, strict=True))]
+        aligned = [stages.stage(value >> stages.stage(distance[:3], f"fine_{k}"), f"aligned_{k}")
+                   for k, (value, distance) in enumerate(zip(coarse, distances, strict=True))]
         added = tree(stages, aligned, lambda a, b: a + b, "added")
 
-        later = self.latency - 2  # stages from top to the addition
-        for stage in range(2, self.latency):
-            valid.append(self._flag(m, valid[-1], f"valid_{stage}"))
-        first = stages.stage(first, "first", cycles=later - 1)
-        last = stages.stage(last, "last", cycles=later - 1)
+        later = self.latency - 2  # stages from the beat to what is added
+        valid = go
+        for stage in range(later):
+            valid = registered_flag(m, valid, f"valid_{stage + 1}")
+        step = stages.stage(step, "step_late", cycles=later - 3)
+        total = Signal(self.divisor_width + self.octave_step - 1, reset_less=True)
+        with m.If(valid):
+            m.d.sync += total.eq((total >> Cat(Const(0, fine_bits), step)) + added)
         highest = stages.stage(top, "highest", cycles=later)
-        step = stages.stage(step, "step_late", cycles=later - 2)
-        total = Signal(self.total_width, reset_less=True)
-        with m.If(valid[later - 1]):
-            m.d.sync += total.eq(Mux(first, 0, total >> step) + added)
-        finished = self._flag(m, valid[later - 1] & last, "finished")
-        with m.If(finished):
-            m.d.sync += [
-                self.total.valid.eq(1), self.total.payload.divisor.eq(total), self.total.payload.top.eq(highest)]
-        return m
-
-    @staticmethod
-    def _flag(m: Module, value: Value, name: str) -> Signal:
-        flag = Signal(name=name)
-        m.d.sync += flag.eq(value)
-        return flag
+        above = stages.stage((level - stages.stage(top, "top_late"))[:fine_bits], "above", cycles=later - 1)
+        return {"divisor": (total << above) >> (self.octave_step - 1), "top": highest}
 
 
 def _clipped(distance: Value, limit: int) -> Value:
@@ -212,7 +175,7 @@ def _clipped(distance: Value, limit: int) -> Value:
     width = ceil_log2(limit + 1)
     bits = distance.as_unsigned()
     if len(bits) <= width:
-        return bits
+        return Cat(bits, Const(0, width - len(bits)))
     return bits[:width] | bits[width:].any().replicate(width)
 
 
@@ -239,7 +202,7 @@ class ExponentScale(Pipelined):
                 "keep": lanes, "reciprocal": RECIPROCAL_BITS, "top": octave, "last": 1,
             },
             outputs={"probability": data.ArrayLayout(out_bits, lanes), "last": 1},
-            latency=6)
+            latency=SCALE_LATENCY)
 
     def datapath(self, stages: Stages, i: data.View) -> dict[str, ValueLike]:
         return {
@@ -264,7 +227,7 @@ class SoftmaxExponent(wiring.Component):
     ``octave`` "below": Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020, as integers: mantissas in [1, 2).
     "above": Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, with the running maximum
     rounded up to whole octaves: mantissas in (1/2, 1]. The first pass makes mantissas and octaves and their sum, in
-    which a new greatest octave shifts the sum so far right; the frame waits in a buffer for one reciprocal; the second
+    which a greater octave shifts the sum so far right; the frame waits in a buffer for one reciprocal; the second
     pass is one multiplication and a shift per score. The arithmetic to the bit is in
     :mod:`tilewright.sim.golden.units.softmax_exponent`.
 
@@ -288,6 +251,10 @@ class SoftmaxExponent(wiring.Component):
         Probabilities are in units of ``2**-out_bits``; 1 becomes the highest code.
     max_beats : int
         A power of two.
+    octave_step : int
+        1, 2, 4 or 8: octaves by which the sum's reference moves. 8 makes the shortest loop.
+    target : str
+        "generic" or "ecp5".
 
     Members
     -------
@@ -298,7 +265,7 @@ class SoftmaxExponent(wiring.Component):
     def __init__(
         self, *, lanes: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int,
         table: Sequence[int], octave: str, out_bits: int, max_beats: int,
-        target: str = "generic",
+        octave_step: int = 8, target: str = "generic",
     ) -> None:
         if octave not in OCTAVES:
             raise ValueError(f"octave must be one of {', '.join(OCTAVES)}, not {octave!r}")
@@ -308,11 +275,11 @@ class SoftmaxExponent(wiring.Component):
         self.front = ExponentFront(lanes=lanes, score_width=score_width, fraction=fraction, mantissa_bits=mantissa_bits,
                                    table=table, octave=octave, target=target)
         shape = self.front.octave_shape
-        total_width = mantissa_bits + 1 + guard_bits + ceil_log2(lanes * max_beats)
+        divisor_width = mantissa_bits + 1 + guard_bits + ceil_log2(lanes * max_beats)
         self.rescale = ExponentSum(lanes=lanes, mantissa_bits=mantissa_bits, guard_bits=guard_bits, octave=shape,
-                                   total_width=total_width)
+                                   octave_step=octave_step, divisor_width=divisor_width)
         self.divide = FrameReciprocal(
-            divisor_width=total_width, start_bits=mantissa_bits + guard_bits + scale_bits - RECIPROCAL_BITS + 1,
+            divisor_width=divisor_width, start_bits=mantissa_bits + guard_bits + scale_bits - RECIPROCAL_BITS + 1,
             quotient_bits=RECIPROCAL_BITS, side={"top": shape})
         self.scale = ExponentScale(lanes=lanes, mantissa_bits=mantissa_bits, octave=shape,
                                    drop=mantissa_bits + scale_bits - out_bits, out_bits=out_bits, target=target)
@@ -325,15 +292,14 @@ class SoftmaxExponent(wiring.Component):
         m.submodules.rescale = self.rescale
         m.submodules.divide = self.divide
         m.submodules.scale = self.scale
-        item = {name: shape for name, shape in self.rescale.o.payload.shape().members.items() if name != "last"}
         m.submodules.buffer = buffer = FrameBuffer(
-            item=item, token=self.divide.o.payload.shape().members, depth=2 * self.max_beats)
-        connect(m, wiring.flipped(self.i), limit.i)
-        connect(m, limit.o, self.front.i)
-        connect(m, self.front.o, self.rescale.i)
-        connect(m, self.rescale.o, buffer.i)
-        connect(m, self.rescale.total, self.divide.i)
-        connect(m, self.divide.o, buffer.token)
-        connect(m, buffer.o, self.scale.i)
-        connect(m, self.scale.o, wiring.flipped(self.o))
+            item=self.rescale.item, token=self.divide.o.payload.shape().members, depth=2 * self.max_beats)
+        link(m, wiring.flipped(self.i), limit.i)
+        for source, sink in (
+            (limit, self.front), (self.front, self.rescale), (self.rescale, buffer), (buffer, self.scale),
+        ):
+            link(m, source.o, sink.i)
+        link(m, self.rescale.token, self.divide.i)
+        link(m, self.divide.o, buffer.token)
+        link(m, self.scale.o, wiring.flipped(self.o))
         return m

@@ -7,10 +7,12 @@ First pass, per score x (``fraction`` = f bits behind the binary point): ``y = (
 - ``above`` (online softmax with the maximum rounded up to whole octaves): ``octave = -(-y >> f)``, mantissa in
   (1/2, 1] from a falling table.
 
-Per beat, in order: ``top' = max(top, octaves of the kept lanes)`` and
-``total = (total >> (top' - top)) + sum((mantissa << guard_bits) >> (top' - octave))``: all lanes are aligned to the
-beat's own maximum, so their order does not matter; that of the beats does. Per frame one reciprocal
-``r = floor(2**(mantissa_bits + guard_bits + 16 or 15) / total)``, at most ``2**16``. Second pass:
+Per beat, in order: ``top`` = greatest octave of the kept lanes so far, ``level`` = ``top`` rounded up to a multiple of
+``octave_step`` s, and ``total = (total >> (level' - level)) + sum((mantissa << (guard_bits + s - 1)) >> (level' - octave))``.
+All lanes are aligned to the beat's own level, so their order does not matter; that of the beats does. The sum moves by whole
+steps alone: with s = 8 that is a choice of five places instead of any. Per frame
+``divisor = (total << (level - top)) >> (s - 1)`` and one reciprocal,
+``r = floor(2**(mantissa_bits + guard_bits + 16 or 15) / divisor)``, at most ``2**16``. Second pass:
 ``p = (mantissa * r) >> (top - octave + mantissa_bits + 16 or 15 - out_bits)``, at most ``2**out_bits - 1``.
 
 Sources: Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020, there in float32; Milakov and Gimelshein, "Online
@@ -46,7 +48,7 @@ def mantissa_and_octave(
 def softmax_exponent(
     scores: ArrayLike, keep: ArrayLike, last: ArrayLike, *,
     fraction: int, mantissa_bits: int, guard_bits: int, table: tuple[int, ...], octave: str, out_bits: int,
-    max_beats: int,
+    max_beats: int, octave_step: int = 1,
 ) -> NDArray[np.int64]:
     """Probabilities ``[beat, lane]`` in units of ``2**-out_bits``; lanes not kept are 0."""
     values, mask = as_beats(scores, keep)
@@ -59,11 +61,13 @@ def softmax_exponent(
     for frame in frames(last, max_beats):
         running = np.maximum.accumulate(tops[frame])
         top = int(running[-1])
-        shifted = np.minimum(running[:, None] - masked[frame], 62)
-        added = np.where(mask[frame], (mantissa[frame] << guard_bits) >> shifted, 0).sum(axis=1)
+        level = -(-running // octave_step) * octave_step
+        shifted = np.minimum(level[:, None] - masked[frame], 62)
+        added = np.where(mask[frame], (mantissa[frame] << guard_bits + octave_step - 1) >> shifted, 0).sum(axis=1)
         total = 0
-        for step, value in zip(np.diff(running, prepend=running[0]).tolist(), added.tolist(), strict=True):
+        for step, value in zip(np.diff(level, prepend=level[0]).tolist(), added.tolist(), strict=True):
             total = (total >> step) + value
+        total = total << int(level[-1]) - top >> octave_step - 1
         reciprocal = floor_reciprocal(total, mantissa_bits + guard_bits + scale_bits, RECIPROCAL_BITS)
         shift = top - masked[frame] + mantissa_bits + scale_bits - out_bits
         product = mantissa[frame] * reciprocal >> np.minimum(shift, 62)

@@ -10,7 +10,6 @@ Source: ONNX Runtime's contrib operator QLinearSoftmax, version 1.32.0, compared
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from tilewright.sim.golden.units.frames import as_beats, frames
 
 
