@@ -67,9 +67,9 @@ def dyadic_add(
 
     Products of less than ``2**62``.
     """
-    scaled = (round_shift(_whole(value) * _whole(multiplier), shift)
-              for value, multiplier, shift in ((a, a_multiplier, a_shift), (b, b_multiplier, b_shift)))
-    return clamp(sum(scaled, np.int64(0)), out_width)
+    a_scaled = round_shift(_whole(a) * _whole(a_multiplier), a_shift)
+    b_scaled = round_shift(_whole(b) * _whole(b_multiplier), b_shift)
+    return clamp(a_scaled + b_scaled, out_width)
 
 
 def multiply(
