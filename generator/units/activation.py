@@ -26,6 +26,9 @@ class CurveParameters(Parameters):
     reach: int = Field(default=12, ge=2, le=32, description="the curve is constant beyond this x")
 
     def refusals(self) -> Iterator[Refusal]:
+        if self.width <= self.fraction_bits:
+            yield Refusal("width", f"leaves no integer part beside {self.fraction_bits} fraction bits",
+                          self.fraction_bits + 1)
         if self.steps & self.steps - 1:
             yield Refusal("steps", "is no power of two", 1 << self.steps.bit_length() - 1)
         elif self.step_bits < 1:

@@ -15,6 +15,8 @@ from tilewright.units.base import Elementwise, Error, Parameters, Refusal, Timin
 from tilewright.units.fields import Beats, Fields, sint, uint
 from tilewright.units.stimulus import joined
 
+INTEGER_BITS = 12  # of x in exp_parts, sign included
+
 
 class ExpParameters(Parameters):
     """Widths of :class:`tilewright.rtl.units.exp.Exp`."""
@@ -115,6 +117,14 @@ class ExpPartsParameters(Parameters):
         if self.table_bits >= self.fraction_bits:
             yield Refusal("table_bits", f"leaves nothing of {self.fraction_bits} fraction bits to interpolate in",
                           self.fraction_bits - 1)
+        if self.width <= self.fraction_bits:
+            yield Refusal("width", f"leaves no integer part beside {self.fraction_bits} fraction bits",
+                          self.fraction_bits + 1)
+        if self.width > self.fraction_bits + INTEGER_BITS:
+            yield Refusal("width", f"lets x exceed 2**{INTEGER_BITS - 1}, where 16 fraction bits of log2(e) are a percent off",
+                          self.fraction_bits + INTEGER_BITS)
+        if self.value_bits < self.table_bits:
+            yield Refusal("value_bits", f"makes neighbours of a table of 2**{self.table_bits} intervals equal", self.table_bits)
 
     @property
     def table(self) -> tuple[int, ...]:
@@ -161,8 +171,9 @@ class ExpParts(Elementwise[ExpPartsParameters]):
     def error(self, p: ExpPartsParameters) -> Error:
         """Half a step of the octaves, the constant's error at the largest x, the line's and a unit and a half of the table."""
         constant = abs(rtl.LOG2E / (1 << rtl.LOG2E_BITS) - math.log2(math.e)) * math.log(2)
-        bound = (math.log(2) / (2 << p.fraction_bits) + constant * (1 << p.width - 1 - p.fraction_bits)
-                 + (math.log(2) / (1 << p.table_bits)) ** 2 / 8 + 1.5 / (1 << p.value_bits)) * 1.01
+        bound = math.expm1(
+            math.log(2) / (2 << p.fraction_bits) + constant * (1 << p.width - 1 - p.fraction_bits)
+            + (math.log(2) / (1 << p.table_bits)) ** 2 / 8 + 1.5 / (1 << p.value_bits))
 
         def deviation(beats: Beats, results: Beats) -> tuple[np.ndarray, np.ndarray]:
             x = beats["x"] / float(1 << p.fraction_bits)

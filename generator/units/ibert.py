@@ -22,6 +22,7 @@ DIGITS = 40
 # The exponential as a * (x**2 + b / a * x + 1 / a), and ln 2 to the four digits of the paper's program.
 EXP_A, EXP_B, LN2 = Decimal("0.35815147"), Decimal("0.96963238"), Decimal("0.6931")
 EXP_OCTAVES = 30
+MAX_RESULT_BITS = 62  # what 64-bit integers of HLS and golden model hold with room for a sign
 # erf as a * ((min(x, -b) + b)**2 + 1 / a), and the square root of 2 to the same program's digits.
 ERF_A, ERF_B, ROOT2 = Decimal("-0.2888"), Decimal("-1.769"), Decimal("1.4142")
 ERF_BITS = 12  # what is left of erf by the derived shift
@@ -47,6 +48,11 @@ class IExpParameters(Parameters):
         if self.ln2 < 5:
             yield Refusal("reach", f"leaves ln 2 only {self.ln2} steps, too few for a parabola",
                           int(LN2 * ((1 << self.width - 2) - 1) / 5))
+        elif self.numbers["constant"].bit_length() + EXP_OCTAVES > MAX_RESULT_BITS:
+            largest = (1 << MAX_RESULT_BITS - EXP_OCTAVES) - 1
+            step = (1 / EXP_A / largest).sqrt()
+            yield Refusal("reach", f"makes a result of more than {MAX_RESULT_BITS} bits from a step this small",
+                          -_floor(-step * ((1 << self.width - 2) - 1)))
 
     @property
     def step(self) -> Decimal:

@@ -87,6 +87,7 @@ def test_tables_are_what_float_rounds_to() -> None:
 
 
 @pytest.mark.parametrize("make, text", [
+    (lambda: CurveParameters(width=12), "width: 12 leaves no integer part beside 12 fraction bits; the nearest legal"),
     (lambda: CurveParameters(steps=24), "steps: 24 is no power of two; the nearest legal value is 16"),
     (lambda: CurveParameters(fraction_bits=4, steps=16), "steps: 16 leaves nothing of 4 fraction bits to interpolate in"),
     (lambda: CurveParameters(steps=512, reach=12), "reach: 12 makes a table of more than 4096 intervals"),

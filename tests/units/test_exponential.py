@@ -94,6 +94,11 @@ def test_tables_are_what_float_rounds_to_where_no_value_is_close_to_a_half() -> 
     (ExpParameters, dict(fraction_bits=2, octave_bits=20), "octave_bits: 20 exceeds"),
     (ExpPartsParameters, dict(table_bits=9, fraction_bits=9), "table_bits: 9 leaves nothing of 9 fraction bits"),
     (Log2Parameters, dict(table_bits=6, mantissa_bits=4), "table_bits: 6 leaves nothing of 4 mantissa bits"),
+    (ExpPartsParameters, dict(width=8, fraction_bits=8), "width: 8 leaves no integer part beside 8 fraction bits"),
+    (ExpPartsParameters, dict(width=20, fraction_bits=6), "width: 20 lets x exceed 2**11"),
+    (ExpPartsParameters, dict(value_bits=4), "value_bits: 4 makes neighbours of a table of 2**5 intervals equal"),
+    (IExpParameters, dict(width=20, reach=1), "reach: 1 makes a result of more than 62 bits from a step this small; "
+     "the nearest legal value is 7"),
     (IExpParameters, dict(width=8, reach=16), "reach: 16 leaves ln 2 only 3 steps, too few for a parabola"),
 ])
 def test_parameters_that_make_no_unit_are_refused(parameters: Any, values: dict[str, int], text: str) -> None:
