@@ -24,6 +24,7 @@ from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact, RsqrtDegree
 from tilewright.units.softmax_exponent import SoftmaxOnlineShift, SoftmaxTwoPass
 from tilewright.units.softmax_table import SoftmaxTable
+from tilewright.units.softmax_three_pass import SoftmaxThreePass
 from tilewright.units.topk import TopK
 from tilewright.units.topk_bitonic import TopKBitonic
 
@@ -43,6 +44,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     Gelu(),
     SoftmaxTwoPass(),
     SoftmaxOnlineShift(),
+    SoftmaxThreePass(),
     SoftmaxTable(),
     LayerNorm(),
     RmsNorm(),

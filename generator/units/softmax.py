@@ -51,6 +51,11 @@ class FixedPointSoftmaxParameters(SoftmaxParameters):
         if self.out_bits > self.mantissa_bits + 15:
             yield Refusal("out_bits", f"is more than {self.mantissa_bits} bits of a mantissa give", self.mantissa_bits + 15)
 
+    @property
+    def precision(self) -> tuple[int, int, int, int, int]:
+        """What the error depends on: fraction, mantissa, table, guard and result bits."""
+        return self.fraction, self.mantissa_bits, self.table_bits, self.guard_bits, self.out_bits
+
 
 def softmax_inputs(p: SoftmaxParameters) -> Fields:
     """``score`` per lane; bit k of ``keep``: lane k counts; ``last`` of the frame."""

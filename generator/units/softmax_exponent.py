@@ -27,11 +27,6 @@ class ExponentSoftmaxParameters(softmax.FixedPointSoftmaxParameters):
         return {"fraction": self.fraction, "mantissa_bits": self.mantissa_bits, "guard_bits": self.guard_bits,
                 "out_bits": self.out_bits, "max_beats": self.max_beats, "octave_step": self.octave_step}
 
-    @property
-    def precision(self) -> tuple[int, int, int, int, int]:
-        """What the error depends on: fraction, mantissa, table, guard and result bits."""
-        return self.fraction, self.mantissa_bits, self.table_bits, self.guard_bits, self.out_bits
-
 
 class _ExponentSoftmax(Unit[ExponentSoftmaxParameters]):
     """Softmax of a stream of frames, exponentials as mantissa and octave."""

@@ -1,6 +1,7 @@
 """Softmax with exponentials as mantissa and octave: the sum is rescaled by shifts, no multiplier between the passes."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, wiring
@@ -16,12 +17,13 @@ from tilewright.rtl.units.product import staged_product
 LOG2E = 94548  # round(log2(e) * 2**16)
 OCTAVES = ("below", "above")
 RECIPROCAL_BITS = 17
+EXPONENTIAL_LATENCY = 10
 SCALE_LATENCY = 6
 
 
 def front_latency(lanes: int) -> int:
     """Of :class:`ExponentFront`."""
-    return 11 + ceil_log2(lanes)
+    return EXPONENTIAL_LATENCY + 2 + ceil_log2(lanes)
 
 
 def sum_latency(lanes: int) -> int:
@@ -37,7 +39,7 @@ def octave_shape(score_width: int, fraction: int) -> Shape:
 class ExponentFront(Pipelined):
     """``exp`` of each lane's score as ``mantissa * 2**octave``, and the greatest octave among the kept lanes.
 
-    Latency 11 cycles and one per level of the tree over the lanes, 1 beat per cycle. Per lane one multiplier for
+    Latency 12 cycles and one per level of the tree over the lanes, 1 beat per cycle. Per lane one multiplier for
     ``log2(e)``, one for the interpolation, and a ROM of ``2**table_bits`` words.
     """
 
@@ -63,8 +65,14 @@ class ExponentFront(Pipelined):
             latency=front_latency(lanes))
 
     def datapath(self, stages: Stages, i: data.View) -> dict[str, ValueLike]:
-        lanes = [self._lane(stages, i.score[k], f"_{k}") for k in range(self.lanes)]
-        keep = stages.stage(i.keep, "keep", cycles=10)
+        sign = 1 if self.octave == "below" else -1
+        lanes = []
+        for k in range(self.lanes):
+            mantissa, whole = exponential(stages, i.score[k], sign=sign, fraction=self.fraction, table=self.table,
+                                          name=f"_{k}", target=self.target)
+            octave = stages.stage(whole if sign > 0 else -whole, f"octave_{k}", shape=self.octave_shape)
+            lanes.append((stages.stage(mantissa, f"late_{k}"), octave))
+        keep = stages.stage(i.keep, "keep", cycles=EXPONENTIAL_LATENCY + 1)
         lowest = Const(-(1 << self.octave_shape.width - 1), self.octave_shape)
         candidates = [stages.stage(Mux(keep[k], octave, lowest), f"candidate_{k}", shape=self.octave_shape)
                       for k, (_, octave) in enumerate(lanes)]
@@ -79,31 +87,33 @@ class ExponentFront(Pipelined):
             "last": stages.stage(i.last, "last", cycles=self.latency),
         }
 
-    def _lane(self, stages: Stages, score: Value, suffix: str) -> tuple[Value, Value]:
-        """Mantissa and octave, 10 stages later."""
-        rising = self.octave == "below"
-        factor = Const(LOG2E if rising else -LOG2E, signed(LOG2E.bit_length() + 1))
-        product = staged_product(stages, score, factor, f"product{suffix}", target=self.target)
-        # -floor(v + 1/2) is floor(1/2 - v) but for the ties, which round down instead of up.
-        y = stages.stage((product + (1 << 15) - (not rising)) >> 16, f"log2{suffix}",
-                         shape=signed(self.score_width + 2))
-        table_bits = ceil_log2(len(self.table) - 1)
-        lower_bits = self.fraction - table_bits
-        low, index = y[:lower_bits], y[lower_bits:self.fraction]
-        whole = y[self.fraction:].as_signed()
-        steps = [abs(after - entry) for entry, after in zip(self.table, self.table[1:], strict=False)]
-        step_width = max(steps).bit_length()
-        entry_width = self.mantissa_bits + 1
-        words = [entry | step << entry_width for entry, step in zip(self.table, steps, strict=False)]
-        word = stages.table(words, index, f"table{suffix}", shape=unsigned(entry_width + step_width))
-        word = stages.stage(word, f"word{suffix}")
-        low = stages.stage(low, f"low{suffix}", cycles=2)
-        entry = stages.stage(word[:entry_width], f"entry{suffix}", cycles=3)
-        change = staged_product(stages, word[entry_width:], low, f"change{suffix}", target=self.target) >> lower_bits
-        mantissa = stages.stage(entry + change if rising else entry - change, f"mantissa{suffix}", shape=unsigned(entry_width))
-        octave = stages.stage(whole, f"whole{suffix}", cycles=5, shape=self.octave_shape)
-        octave = stages.stage(octave if rising else -octave, f"octave{suffix}", shape=self.octave_shape)
-        return mantissa, octave
+
+def exponential(
+    stages: Stages, score: Value, *, sign: int, fraction: int, table: Sequence[int], name: str, target: str
+) -> tuple[Value, Value]:
+    """Mantissa from ``table`` and octave ``y >> fraction`` of ``y`` = ``sign * score * log2(e)`` rounded, 10 stages later.
+
+    The table rises or falls by at most half; ``table_bits`` of the fraction address it, the others interpolate.
+    """
+    factor = Const(sign * LOG2E, signed(LOG2E.bit_length() + 1))
+    product = staged_product(stages, score, factor, f"product{name}", target=target)
+    # -floor(v + 1/2) is floor(1/2 - v) but for the ties, which round down instead of up.
+    y = stages.stage((product + (1 << 15) - (sign < 0)) >> 16, f"log2{name}", shape=signed(len(score) + 2))
+    lower_bits = fraction - ceil_log2(len(table) - 1)
+    low, index = y[:lower_bits], y[lower_bits:fraction]
+    whole = y[fraction:].as_signed()
+    rising = table[0] < table[-1]
+    steps = [abs(after - entry) for entry, after in pairwise(table)]
+    step_width = max(steps).bit_length()
+    entry_width = max(table[:-1]).bit_length()
+    words = [entry | step << entry_width for entry, step in zip(table, steps, strict=False)]
+    word = stages.table(words, index, f"table{name}", shape=unsigned(entry_width + step_width))
+    word = stages.stage(word, f"word{name}")
+    low = stages.stage(low, f"low{name}", cycles=2)
+    entry = stages.stage(word[:entry_width], f"entry{name}", cycles=3)
+    change = staged_product(stages, word[entry_width:], low, f"change{name}", target=target) >> lower_bits
+    mantissa = stages.stage(entry + change if rising else entry - change, f"mantissa{name}", shape=unsigned(entry_width))
+    return mantissa, stages.stage(whole, f"whole{name}", cycles=6)
 
 
 class ExponentSum(FrameFold):
@@ -147,11 +157,11 @@ class ExponentSum(FrameFold):
         kept = [stages.stage(Mux(i.keep[k], i.mantissa[k], 0), f"kept_{k}", cycles=3) for k in range(self.lanes)]
 
         # Nothing of the frame before stays: all ones shift everything out, shorter than a gate behind the shift.
-        step = _clipped((level - level_before) >> fine_bits, (self.divisor_width + self.octave_step - 1 >> fine_bits) + 1)
+        step = clipped((level - level_before) >> fine_bits, (self.divisor_width + self.octave_step - 1 >> fine_bits) + 1)
         step = stages.stage(step | first.replicate(len(step)), "step")
-        distances = [stages.stage(_clipped(level - octave, self.mantissa_bits + 1 + guard_bits), f"distance_{k}")
+        distances = [stages.stage(clipped(level - octave, self.mantissa_bits + 1 + guard_bits), f"distance_{k}")
                      for k, octave in enumerate(octaves)]
-        coarse = [stages.stage((mantissa << guard_bits) >> _coarse(distance), f"coarse_{k}")
+        coarse = [stages.stage((mantissa << guard_bits) >> whole_eights(distance), f"coarse_{k}")
                   for k, (mantissa, distance) in enumerate(zip(kept, distances, strict=True))]
         aligned = [stages.stage(value >> stages.stage(distance[:3], f"fine_{k}"), f"aligned_{k}")
                    for k, (value, distance) in enumerate(zip(coarse, distances, strict=True))]
@@ -170,7 +180,7 @@ class ExponentSum(FrameFold):
         return {"divisor": (total << above) >> (self.octave_step - 1), "top": highest}
 
 
-def _clipped(distance: Value, limit: int) -> Value:
+def clipped(distance: Value, limit: int) -> Value:
     """A distance, not negative, at most the all-ones code that shifts ``limit`` bits out; for shift amounts."""
     width = ceil_log2(limit + 1)
     bits = distance.as_unsigned()
@@ -179,27 +189,32 @@ def _clipped(distance: Value, limit: int) -> Value:
     return bits[:width] | bits[width:].any().replicate(width)
 
 
-def _coarse(distance: Value) -> Value:
+def whole_eights(distance: Value) -> Value:
     """A shift amount without its lowest three bits."""
     return Cat(Const(0, 3), distance[3:])
 
 
 class ExponentScale(Pipelined):
-    """``p = min((mantissa * reciprocal) >> (top - octave + drop), 2**out_bits - 1)``; latency 6 cycles, 1 beat per cycle."""
+    """``p = min((mantissa * reciprocal) >> (top - octave + drop), 2**out_bits - 1)``; latency 6 cycles, 1 beat per cycle.
+
+    Without ``has_top`` the field ``top`` is missing and counts as 0.
+    """
 
     def __init__(
-        self, *, lanes: int, mantissa_bits: int, octave: Shape, drop: int, out_bits: int, target: str = "generic",
+        self, *, lanes: int, mantissa_bits: int, octave: Shape, drop: int, out_bits: int, has_top: bool = True,
+        target: str = "generic",
     ) -> None:
         self.lanes = lanes
         self.mantissa_bits = mantissa_bits
         self.octave = Shape.cast(octave)
+        self.has_top = has_top
         self.drop = drop
         self.out_bits = out_bits
         self.target = target
         super().__init__(
             inputs={
                 "mantissa": data.ArrayLayout(mantissa_bits + 1, lanes), "octave": data.ArrayLayout(octave, lanes),
-                "keep": lanes, "reciprocal": RECIPROCAL_BITS, "top": octave, "last": 1,
+                "keep": lanes, "reciprocal": RECIPROCAL_BITS, **({"top": octave} if has_top else {}), "last": 1,
             },
             outputs={"probability": data.ArrayLayout(out_bits, lanes), "last": 1},
             latency=SCALE_LATENCY)
@@ -214,8 +229,9 @@ class ExponentScale(Pipelined):
         mantissa = stages.stage(Mux(i.keep[k], i.mantissa[k], 0), f"mantissa_{k}")
         reciprocal = stages.stage(i.reciprocal, f"reciprocal_{k}")
         product = staged_product(stages, mantissa, reciprocal, f"product_{k}", target=self.target) >> self.drop
-        distance = stages.stage(_clipped(i.top - i.octave[k], self.out_bits + 1), f"distance_{k}", cycles=4)
-        coarse = stages.stage(product >> _coarse(distance), f"coarse_{k}")
+        below = (i.top if self.has_top else 0) - i.octave[k]
+        distance = stages.stage(clipped(below, self.out_bits + 1), f"distance_{k}", cycles=4)
+        coarse = stages.stage(product >> whole_eights(distance), f"coarse_{k}")
         fine = stages.stage(distance[:3], f"fine_{k}")
         exact = coarse >> fine
         return stages.stage(exact[:self.out_bits] | exact[self.out_bits].replicate(self.out_bits), f"probability_{k}")

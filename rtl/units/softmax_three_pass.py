@@ -1,0 +1,153 @@
+"""Softmax in three passes: the maximum, the sum of the exponentials below it, the division."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Module, Mux, ValueLike, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+from tilewright.rtl.units.frame_buffer import FrameBuffer, FrameLimit, link
+from tilewright.rtl.units.frame_fold import FrameMaximum, FrameSum
+from tilewright.rtl.units.frame_reciprocal import FrameReciprocal
+from tilewright.rtl.units.lane_tree import tree
+from tilewright.rtl.units.pipeline import Pipelined, Stages
+from tilewright.rtl.units.softmax_exponent import (
+    EXPONENTIAL_LATENCY,
+    RECIPROCAL_BITS,
+    ExponentScale,
+    clipped,
+    exponential,
+    octave_shape,
+    whole_eights,
+)
+from tilewright.rtl.units.softmax_table import LaneMaximum
+
+
+def distance_latency(lanes: int) -> int:
+    """Of :class:`DistanceExponential`."""
+    return EXPONENTIAL_LATENCY + 4 + ceil_log2(lanes)
+
+
+class DistanceExponential(Pipelined):
+    """``exp(score - maximum)`` as mantissa and octave, and the sum of a beat's kept ones.
+
+    A term of the sum is ``(mantissa << guard_bits) >> -octave``. Two multipliers and a ROM per lane; latency 14 cycles
+    and one per level of the tree.
+    """
+
+    def __init__(
+        self, *, lanes: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
+        target: str = "generic",
+    ) -> None:
+        self.lanes = lanes
+        self.score_width = score_width
+        self.fraction = fraction
+        self.guard_bits = guard_bits
+        self.table = tuple(table)
+        self.unit_width = mantissa_bits + guard_bits + 1
+        self.target = target
+        self.octave = octave_shape(score_width, fraction)
+        super().__init__(
+            inputs={"score": data.ArrayLayout(signed(score_width), lanes), "keep": lanes, "maximum": signed(score_width),
+                    "last": 1},
+            outputs={"mantissa": data.ArrayLayout(mantissa_bits + 1, lanes),
+                     "octave": data.ArrayLayout(self.octave, lanes), "keep": lanes,
+                     "total": self.unit_width + ceil_log2(lanes), "last": 1},
+            latency=distance_latency(lanes))
+
+    def datapath(self, stages: Stages, i: data.View) -> dict[str, ValueLike]:
+        keep = stages.stage(i.keep, "keep", cycles=1 + EXPONENTIAL_LATENCY)
+        later = 3 + ceil_log2(self.lanes)
+        terms, mantissas, octaves = [], [], []
+        for k in range(self.lanes):
+            distance = stages.stage((i.maximum - i.score[k])[:self.score_width], f"distance_{k}")
+            mantissa, whole = exponential(stages, distance, sign=1, fraction=self.fraction, table=self.table, name=f"_{k}",
+                                          target=self.target)
+            kept = stages.stage(Mux(keep[k], mantissa, 0), f"kept_{k}")
+            places = stages.stage(clipped(whole, self.unit_width), f"places_{k}")
+            coarse = stages.stage((kept << self.guard_bits) >> whole_eights(places), f"coarse_{k}")
+            terms.append(stages.stage(coarse >> stages.stage(places[:3], f"fine_{k}"), f"term_{k}"))
+            mantissas.append(stages.stage(mantissa, f"mantissa_{k}_out", cycles=later))
+            octave = stages.stage(-whole, f"octave_{k}", shape=self.octave)
+            octaves.append(stages.stage(octave, f"octave_{k}_out", cycles=later - 1))
+        return {
+            "mantissa": Cat(*mantissas), "octave": Cat(*octaves),
+            "keep": stages.stage(keep, "keep_out", cycles=later),
+            "total": tree(stages, terms, lambda a, b: a + b, "total"),
+            "last": stages.stage(i.last, "last", cycles=self.latency),
+        }
+
+
+class SoftmaxThreePass(wiring.Component):
+    """Softmax of frames of scores: maximum, sum, division; the order of the scores does not matter.
+
+    The arithmetic to the bit is ``softmax_three_pass`` of :mod:`tilewright.sim.golden.units.softmax_maximum`. One score
+    per lane per cycle; two buffers of frames. Frames of at least 19 beats stream back to back. A frame without ``last`` ends at
+    its ``max_beats``-th beat. Lanes whose ``keep`` bit is 0 do not count and get probability 0. A reset drops everything.
+
+    Reference: the safe softmax that Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, start from.
+
+    Parameters
+    ----------
+    lanes, score_width, fraction, mantissa_bits, guard_bits, out_bits, max_beats, target
+        As :class:`tilewright.rtl.units.softmax_exponent.SoftmaxExponent`.
+    table : Sequence[int]
+        ``2**k + 1`` entries ``2**(mantissa_bits - i / 2**k)``, rounded.
+
+    Members
+    -------
+    i : In(stream.Signature(StructLayout(score, keep, last)))
+    o : Out(stream.Signature(StructLayout(probability, last)))
+    """
+
+    def __init__(
+        self, *, lanes: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
+        out_bits: int, max_beats: int, target: str = "generic",
+    ) -> None:
+        self.lanes = lanes
+        self.score = signed(score_width)
+        self.mantissa_bits = mantissa_bits
+        self.guard_bits = guard_bits
+        self.max_beats = max_beats
+        self.front = LaneMaximum(lanes=lanes, score=self.score)
+        self.distance = DistanceExponential(
+            lanes=lanes, score_width=score_width, fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
+            table=table, target=target)
+        self.scale = ExponentScale(
+            lanes=lanes, mantissa_bits=mantissa_bits, octave=self.distance.octave, drop=mantissa_bits + 16 - out_bits,
+            out_bits=out_bits, has_top=False, target=target)
+        super().__init__({"i": In(self.front.i.signature.flip()), "o": Out(self.scale.o.signature)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        unit_bits = self.mantissa_bits + self.guard_bits
+        total_width = unit_bits + 1 + ceil_log2(self.lanes * self.max_beats)
+        scores = {"score": data.ArrayLayout(self.score, self.lanes), "keep": self.lanes}
+        m.submodules.limit = limit = FrameLimit(fields=self.i.payload.shape().members, max_beats=self.max_beats)
+        m.submodules.front = front = self.front
+        m.submodules.maximum = maximum = FrameMaximum(item=scores, value=self.score)
+        m.submodules.scores = waiting_scores = FrameBuffer(
+            item=scores, token={"maximum": self.score}, depth=2 * self.max_beats)
+        m.submodules.distance = distance = self.distance
+        members = distance.o.payload.shape().members
+        item = {name: members[name] for name in ("mantissa", "octave", "keep")}
+        m.submodules.total = total = FrameSum(item=item, values={"total": members["total"]}, sums={"total": total_width})
+        m.submodules.divide = divide = FrameReciprocal(
+            divisor_width=total_width, start_bits=unit_bits, quotient_bits=RECIPROCAL_BITS, side={})
+        m.submodules.buffer = buffer = FrameBuffer(
+            item=item, token={"reciprocal": RECIPROCAL_BITS}, depth=2 * self.max_beats)
+        m.submodules.scale = scale = self.scale
+        link(m, wiring.flipped(self.i), limit.i)
+        for source, sink in (
+            (limit, front), (front, maximum), (maximum, waiting_scores), (waiting_scores, distance), (distance, total),
+            (total, buffer), (buffer, scale),
+        ):
+            link(m, source.o, sink.i)
+        link(m, maximum.token, waiting_scores.token)
+        link(m, divide.o, buffer.token)
+        link(m, scale.o, wiring.flipped(self.o))
+        m.d.comb += [
+            divide.i.valid.eq(total.token.valid), divide.i.payload.divisor.eq(total.token.payload.total),
+            total.token.ready.eq(divide.i.ready),
+        ]
+        return m
