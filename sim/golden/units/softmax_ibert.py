@@ -4,8 +4,8 @@ With the scores' scale S: ``q0 = floor(-0.6931 / S)``, ``qb = floor((b / a) / S)
 a = 0.35815147, b = 0.96963238. Per score: ``x = max(score - maximum, 30 * q0)``, ``z = x // q0`` (both negative),
 ``r = x - q0 * z``, ``e = max(r * (r + qb) + qc, 0) * 2**-z`` in units of ``a * S**2``; then to 16 bits,
 ``e16 = floor(e / 2**k)`` with the fixed ``k`` that brings ``qc``, the exponential of 0, below ``2**15``: I-BERT's
-requantization with a power of two for its scale. ``F = floor(2**32 / sum(e16))``, ``p = floor(e16 * F / 2**(32 - out_bits))``, at most
-``2**out_bits - 1``.
+requantization with a power of two for its scale. ``F = floor(2**32 / sum(e16))``,
+``p = floor(e16 * F / 2**(32 - out_bits))``, at most ``2**out_bits - 1``.
 
 Source: Kim et al., "I-BERT: Integer-only BERT Quantization", ICML 2021, section 3.5, with the constants of its published
 program.
