@@ -66,10 +66,10 @@ class TopKBitonic(Elementwise[TopKBitonicParameters]):
     def stimulus(self, p: TopKBitonicParameters, rng: np.random.Generator, count: int) -> Beats:
         """Beats of two values in every arrangement (the 0-1 principle, as far as ``count`` reaches), few values, any."""
         low, high = sint(p.width).low, sint(p.width).high
-        arrangements = min(1 << p.lanes, max(count // 2, 1))
-        place = np.arange(arrangements, dtype=np.int64) * max((1 << p.lanes) // arrangements, 1)
-        place = np.where(rng.random(arrangements) < 0.5, place, rng.integers(0, 1 << min(p.lanes, 62), arrangements))
-        bits = place[:, None] >> np.minimum(np.arange(p.lanes), 62) & 1
+        if 1 << p.lanes <= max(count // 2, 1):
+            bits = np.arange(1 << p.lanes, dtype=np.int64)[:, None] >> np.arange(p.lanes) & 1
+        else:
+            bits = rng.integers(0, 2, (max(count // 2, 1), p.lanes))
         ties = rng.integers(max(low, -2), min(high, 1), (max(count // 4, 1), p.lanes), endpoint=True)
         return joined([{"x": np.where(bits, high, low)}, {"x": ties},
                        random_beats(self.input_fields(p), rng, max(count // 4, 1))])
