@@ -47,7 +47,7 @@ def e2m1_codes() -> list[int]:
 class MxElements(Pipelined):
     """Elements ``x / 2**(scale - 127)`` of the lanes, to nearest, ties to even, saturated; 0 where ``scale`` is NaN.
 
-    Latency 3 cycles (distance; shift; rounding), one beat per cycle.
+    Latency 4 cycles (distance 2; shift; rounding), one beat per cycle.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class MxElements(Pipelined):
     o : Out(stream.Signature(StructLayout({"element": ArrayLayout(element.shape, lanes), "scale": 8, "last": 1})))
     """
 
-    LATENCY = 3
+    LATENCY = 4
 
     def __init__(self, *, element: MxElement, lanes: int) -> None:
         self.element = element
@@ -71,7 +71,7 @@ class MxElements(Pipelined):
             latency=self.LATENCY)
 
     def datapath(self, stages: Stages, i: data.View) -> Mapping[str, ValueLike]:
-        is_nan = stages.stage(i.scale == NAN_SCALE, "is_nan", cycles=2)
+        is_nan = stages.stage(i.scale == NAN_SCALE, "is_nan", cycles=3)
         return {
             "element": Cat(self._lane(stages, i.x[n], i.scale, is_nan, n) for n in range(self.lanes)),
             "scale": stages.stage(i.scale, "scale", cycles=self.LATENCY),
@@ -82,10 +82,10 @@ class MxElements(Pipelined):
         exponent = x[MANTISSA_BITS:-1]
         # Beyond this only what is left counts.
         furthest = MANTISSA_BITS + 2
-        distance = stages.named(self.element.offset + scale - (exponent | ~exponent.any()), f"distance_{n}")
+        distance = stages.stage(self.element.offset + scale - (exponent | ~exponent.any()), f"distance_{n}")
         down = stages.stage(Mux(distance > furthest, furthest, distance), f"down_{n}", shape=ceil_log2(furthest + 1))
-        significand = stages.stage(Cat(x[:MANTISSA_BITS], exponent.any()), f"significand_{n}")
-        sign = stages.stage(x[-1], f"sign_{n}", cycles=2)
+        significand = stages.stage(Cat(x[:MANTISSA_BITS], exponent.any()), f"significand_{n}", cycles=2)
+        sign = stages.stage(x[-1], f"sign_{n}", cycles=3)
 
         shifted = stages.named(Cat(Const(0, furthest), significand) >> down, f"shifted_{n}")
         if self.element is E2M1:
@@ -109,7 +109,7 @@ class MxEncode(wiring.Component):
     ties to even, saturated; INT8 elements have 6 fraction bits and never are -128. Every beat of a block carries the
     scale; ``last`` marks the final one.
 
-    A block waits in a ring until its largest exponent is known. Latency 6 cycles from the last beat of a block to the
+    A block waits in a ring until its largest exponent is known. Latency 7 cycles from the last beat of a block to the
     first result; one beat per cycle, blocks back to back.
 
     Reference: OCP Microscaling Formats (MX) Specification v1.0, 2023, section 6.3; what it leaves open (NaN, -128)
@@ -128,7 +128,7 @@ class MxEncode(wiring.Component):
     o : Out(stream.Signature(StructLayout({"element": ArrayLayout(element.shape, lanes), "scale": 8, "last": 1})))
     """
 
-    LATENCY = 6
+    LATENCY = 7
 
     def __init__(self, *, element: MxElement, block: int, lanes: int) -> None:
         if block % lanes:
