@@ -59,7 +59,7 @@ class _FloatCodec:
 class FloatEncode(_FloatCodec, Elementwise[FloatEncodeParameters]):
     """Wide to narrow, to nearest even."""
 
-    parameters_type = FloatEncodeParameters
+    parameters_type: ClassVar[type[FloatEncodeParameters]] = FloatEncodeParameters
     variants: ClassVar[tuple[FloatEncodeParameters, ...]] = (
         FloatEncodeParameters(saturate=True), FloatEncodeParameters(wide="bf16"),
         FloatEncodeParameters(wide="bf16", saturate=True),
@@ -110,7 +110,7 @@ class FloatEncode(_FloatCodec, Elementwise[FloatEncodeParameters]):
 class FloatDecode(_FloatCodec, Elementwise[FloatDecodeParameters]):
     """Narrow to wide, exact."""
 
-    parameters_type = FloatDecodeParameters
+    parameters_type: ClassVar[type[FloatDecodeParameters]] = FloatDecodeParameters
     variants: ClassVar[tuple[FloatDecodeParameters, ...]] = (FloatDecodeParameters(wide="bf16"),)
 
     def input_fields(self, p: FloatDecodeParameters) -> Fields:
