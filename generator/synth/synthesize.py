@@ -16,7 +16,7 @@ from tilewright.synth.output_registers import pack_output_registers
 from tilewright.synth.soft_multipliers import soften_multipliers
 from tilewright.synth.yosys import run_yosys, yosys_version
 
-FORMAT = "3"  # of what is kept; a change of the flow that the scripts do not show counts it up
+FORMAT = "4"  # of what is kept; a change of the flow that the scripts do not show counts it up
 NETLIST = "netlist.json"
 TRIES = 3    # at keeping within the device's multipliers
 _SUMMARY = "summary.json"
