@@ -18,8 +18,8 @@ def argmax(
     start = 0
     for end in ends:
         frame = values[start:min(end, start + limit)]
-        index = int(np.argmax(frame))
-        results.append((index, int(frame[index]), int(end - start > limit)))
+        first = int(np.argmax(frame))
+        results.append((first, int(frame[first]), int(end - start > limit)))
         start = end
-    index, value, overflow = np.array(results, np.int64).reshape(-1, 3).T
-    return index, value, overflow
+    columns = np.array(results, np.int64).reshape(-1, 3).T
+    return columns[0], columns[1], columns[2]
