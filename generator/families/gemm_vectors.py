@@ -29,29 +29,34 @@ class ArrayShape(Protocol):
     def dataflow(self) -> str: ...
 
 
-def _by_lanes(matrix: IntArray, lanes: int) -> IntArray:
-    """(steps, elements) to beats: groups of ``lanes`` elements outside, steps inside, zero padded."""
+def _by_lanes(matrix: IntArray, lanes: int, *, filled: bool = False) -> IntArray:
+    """(steps, elements) to beats: groups of ``lanes`` elements outside, steps inside.
+
+    Lanes beyond the edge hold zeros; ``filled``, they repeat the first elements.
+    """
     steps, elements = matrix.shape
     groups = -(-elements // lanes)
     padded = np.zeros((steps, groups * lanes), np.int64)
     padded[:, :elements] = matrix
+    if filled:
+        padded[:, elements:] = matrix[:, np.arange(groups * lanes - elements) % elements]
     return padded.reshape(steps, groups, lanes).transpose(1, 0, 2).reshape(groups * steps, lanes)
 
 
-def pack_act(shape: ArrayShape, a: ArrayLike) -> IntArray:
-    """A (M, K) as act beats, (beats, lanes)."""
+def pack_act(shape: ArrayShape, a: ArrayLike, *, filled: bool = False) -> IntArray:
+    """A (M, K) as act beats, (beats, lanes); ``filled``: with values in the lanes that do not count."""
     matrix = np.asarray(a, np.int64)
     if shape.dataflow == "weight_stationary":
-        return _by_lanes(matrix, shape.rows)
-    return _by_lanes(matrix.T, shape.cols if shape.dataflow == "input_stationary" else shape.rows)
+        return _by_lanes(matrix, shape.rows, filled=filled)
+    return _by_lanes(matrix.T, shape.cols if shape.dataflow == "input_stationary" else shape.rows, filled=filled)
 
 
-def pack_weight(shape: ArrayShape, b: ArrayLike) -> IntArray:
-    """B (K, N) as weight beats, (beats, lanes)."""
+def pack_weight(shape: ArrayShape, b: ArrayLike, *, filled: bool = False) -> IntArray:
+    """B (K, N) as weight beats, (beats, lanes); ``filled``: with values in the lanes that do not count."""
     matrix = np.asarray(b, np.int64)
     if shape.dataflow == "input_stationary":
-        return _by_lanes(matrix.T, shape.rows)
-    return _by_lanes(matrix, shape.cols)
+        return _by_lanes(matrix.T, shape.rows, filled=filled)
+    return _by_lanes(matrix, shape.cols, filled=filled)
 
 
 def result_index(shape: ArrayShape, m: int, n: int) -> IntArray:
@@ -118,13 +123,16 @@ def _lines(rows: Iterable[Sequence[object]]) -> str:
 
 
 def case_files(shape: ArrayShape, case: Case) -> dict[str, str]:
-    """The text files of a case: one beat a line, lanes as decimal integers, "-" where a lane does not count."""
+    """The text files of a case: one beat a line, lanes as decimal integers, "-" where a result lane does not count.
+
+    Operand lanes beyond the edge carry values, which no result may show.
+    """
     texts: dict[str, list[str]] = {name: [] for name in STREAMS}
     for job in case.jobs:
         texts["jobs"].append(_lines([tuple(job.fields.values())]))
-        texts["act"].append(_lines(pack_act(shape, job.a).tolist()))
+        texts["act"].append(_lines(pack_act(shape, job.a, filled=True).tolist()))
         if not job.reuse_weights:
-            texts["weight"].append(_lines(pack_weight(shape, job.b).tolist()))
+            texts["weight"].append(_lines(pack_weight(shape, job.b, filled=True).tolist()))
             if job.channels is not None:
                 columns = [job.channels[name].tolist() for name in CHANNEL_FIELDS]
                 texts["channel"].append(_lines(zip(*columns, strict=True)))

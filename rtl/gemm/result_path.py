@@ -129,15 +129,17 @@ class ResultPath(wiring.Component):
         aligned = [delayed(m, value, self.cols - 1 - i, f"lane_{i}") for i, value in enumerate(finished)]
         wait = CHANNEL_LATENCY + latency + self.cols - 1
         valid = delayed(m, self.rows_valid, wait, "rows_valid", reset=True)
-        row_end = {name: delayed(m, getattr(self.rows, name), wait, f"row_{name}") for name in ("bank", "last")}
+        if self.requantize:
+            m.d.comb += self.closed_bank.eq(delayed(m, self.rows.bank, wait, "row_bank"))
+        last = delayed(m, self.rows.last, wait, "row_last")
         # Which lanes count is worked out one cycle ahead: the mask itself is the only gate in front of the FIFO.
         lanes = delayed(m, self.rows.lanes, wait - 1, "row_lanes")
         keep = delayed(m, Cat(lanes > i for i in range(self.cols)), 1, "row_keep")
 
         m.submodules.fifo = fifo = ResultFifo(
             layout=self.result.payload.shape(), depth=self.credits, target=self.target)
-        m.d.comb += [fifo.valid.eq(valid), fifo.payload.last.eq(row_end["last"]), fifo.payload.keep.eq(keep),
-                     self.closed.eq(valid & row_end["last"]), self.closed_bank.eq(row_end["bank"])]
+        m.d.comb += [fifo.valid.eq(valid), fifo.payload.last.eq(last), fifo.payload.keep.eq(keep),
+                     self.closed.eq(valid & last)]
         for i, value in enumerate(aligned):
             m.d.comb += fifo.payload.data[i].eq(Mux(keep[i], value, 0))
         wiring.connect(m, fifo.o, wiring.flipped(self.result))
