@@ -147,7 +147,7 @@ class CountingSort(wiring.Component):
 
         # Giving.
         giving, given = Signal(), Signal(index_bits)
-        advance, last = Signal(), Signal(reset_less=True)
+        advance, last, told_overflow = Signal(), Signal(reset_less=True), Signal(reset_less=True)
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
             ordered_read.en.eq(advance),
@@ -156,13 +156,13 @@ class CountingSort(wiring.Component):
             self.o.payload.value.eq(ordered_read.data.item.value),
             self.o.payload.index.eq(ordered_read.data.index),
             self.o.payload.queue_last.eq(ordered_read.data.queue_last),
-            self.o.payload.overflow.eq(result_overflow),
+            self.o.payload.overflow.eq(told_overflow),
             self.o.payload.last.eq(last),
         ]
         with m.If(moved[3] & ~moved[2]):
             m.d.sync += giving.eq(1)
         with m.If(advance):
-            m.d.sync += [self.o.valid.eq(giving), last.eq(given == final_place)]
+            m.d.sync += [self.o.valid.eq(giving), last.eq(given == final_place), told_overflow.eq(result_overflow)]
             with m.If(giving):
                 m.d.sync += given.eq(given + 1)
                 with m.If(given == final_place):
