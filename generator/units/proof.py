@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from tilewright.units.base import Error, Parameters, Unit
-from tilewright.units.fields import WORD_BITS, Fields, beat_words, unpack
+from tilewright.units.fields import WORD_BITS, Fields, beat_width, beat_words, unpack
 from tilewright.units.project import GENERIC, Case, Project, make_case, variant_name, write_project
 
 SHORT_BEATS = 300  # for the cocotb bench, whose every cycle costs some 50 us
@@ -68,13 +68,14 @@ class Proof:
 
 
 def prove(
-    unit: Unit[Any], p: Parameters, build: Path, *, full: bool = False, cocotb: bool = False, seed: int = 1,
+    unit: Unit[Any], p: Parameters, build: Path, *, full: bool = False, protocol: bool = False, seed: int = 1,
     cache: Path | None = None, progress: Progress = lambda text: None,
 ) -> Proof:
     """Write the unit's folder below ``build/units`` and run every check on it.
 
     The sample is about ``SAMPLE_BEATS`` beats; ``full`` adds every input code, or the unit's ``full_beats`` beats where there
-    are too many, and more patterns of stalls. ``seed`` chooses data and stalls. ``cache`` keeps what was compiled.
+    are too many, more patterns of stalls, and every target. ``protocol`` adds the formal proof and the cocotb bench. ``seed``
+    chooses data and stalls. ``cache`` keeps what was compiled.
     """
     start = time.monotonic()
     cache = cache or build / ".cache"
@@ -90,8 +91,9 @@ def prove(
     outcome.checks += _rtl(project, outcome, cache / "verilator", seed, full)
     progress(f"{outcome.variant}: HLS C++")
     outcome.checks += _hls(project, cache / "hls", full)
-    if cocotb:
-        progress(f"{outcome.variant}: cocotb")
+    if protocol:
+        progress(f"{outcome.variant}: stream rules")
+        outcome.checks += _formal(project)
         outcome.checks += _cocotb(project, cache / "verilator", seed)
     outcome.seconds = time.monotonic() - start
     return outcome
@@ -217,6 +219,17 @@ def _hls(project: Project, cache: Path, full: bool) -> Iterator[Check]:
             compared, message = run_hls(executable, project.vectors(name))
             passed = compared == len(project.cases[name].cycles)
             yield Check(f"hls == golden, {level}: {name}", passed, compared, time.monotonic() - start, message)
+
+
+def _formal(project: Project) -> Iterator[Check]:
+    """The rules of a stream, proved for every input."""
+    from tilewright.units.formal import stream_rules
+
+    unit, p = project.unit, project.parameters
+    for rule, seconds, message in stream_rules(
+            project.sources()[0], unit.name, input_width=beat_width(unit.input_fields(p)),
+            output_width=beat_width(unit.output_fields(p)), latency=unit.timing(p).latency):
+        yield Check(f"formal: {rule}", not message, 0, seconds, message)
 
 
 def _cocotb(project: Project, cache: Path, seed: int) -> list[Check]:

@@ -89,7 +89,7 @@ def prove_once(unit: Unit[Any], p: Parameters, build: Path, seed: int) -> Proof:
     kept = build / ".cache" / "proof" / f"{proof_key(unit, p, seed)}.json"
     if kept.exists():
         return Proof.from_payload(json.loads(kept.read_text(encoding="utf-8")))
-    proof = prove(unit, p, build, full=True, cocotb=True, seed=seed)
+    proof = prove(unit, p, build, full=True, protocol=True, seed=seed)
     if proof.passed:
         write_file(kept, json.dumps(proof.payload(), indent=1) + "\n")
     return proof

@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.units.base import Elementwise, Error, Parameters, Timing
@@ -33,9 +33,10 @@ class Fault(IntEnum):
 
 
 class FaultyRelay(wiring.Component):
-    """Beats from a register, one cycle late, with the fault that the beats ask for."""
+    """Beats from a register, one cycle late, with the fault that the beats ask for, or with one that is built in."""
 
-    def __init__(self) -> None:
+    def __init__(self, built_in: Fault | None = None) -> None:
+        self.built_in = built_in
         super().__init__({
             "i": In(stream.Signature(data.StructLayout({"x": 40, "fault": 4}))),
             "o": Out(stream.Signature(data.StructLayout({"x": 40})))})
@@ -48,7 +49,7 @@ class FaultyRelay(wiring.Component):
         place, quiet, again, rest = Signal(16), Signal(8), Signal(), Signal()
 
         def has(kind: Fault) -> Any:
-            return fault == kind
+            return fault == kind if self.built_in is None else Const(self.built_in == kind)
 
         free, here, taken = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -126,7 +127,7 @@ class Relay(Elementwise[RelayParameters]):
         return {"x": uint(40)}
 
     def component(self, p: RelayParameters, target: str = "generic") -> FaultyRelay:
-        return FaultyRelay()
+        return FaultyRelay(Fault.NONE) if p.fault == Fault.NONE else FaultyRelay()
 
     def golden(self, p: RelayParameters, beats: Beats) -> Beats:
         return {"x": beats["x"]}

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from amaranth.hdl import Fragment
 from pydantic import ValidationError
-from relay import Fault, Relay, RelayParameters
+from relay import Fault, FaultyRelay, Relay, RelayParameters
 from tilewright import cli
+from tilewright.emit import rtlil_to_verilog
 from tilewright.formats import IntFormat
+from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.units.exp2 import Exp2 as Exp2Component
 from tilewright.units import UNITS, verify
 from tilewright.units.content import imported_sources
 from tilewright.units.exp2 import Exp2, Exp2Parameters
 from tilewright.units.fields import Fields, Lanes, beat_words, flag, pack, sint, uint, unpack
+from tilewright.units.formal import stream_rules
 from tilewright.units.project import make_case, render, variant_name, write_project
 from tilewright.units.proof import Check, Proof, prove
 from tilewright.units.stimulus import all_codes, corner_beats, frame_ends, frame_lengths, frame_slices, joined, random_beats
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "test"
 CACHE = BUILD / ".cache"  # shared by the whole suite, kept from one run to the next
-IN_COCOTB = ("exp2", "argmax")  # an elementwise unit and one over frames; all of them in `make proof`
+WITH_PROTOCOL = ("exp2", "argmax")  # one per beat, one per frame; all of them in `make proof`
 
 
 def failures(proof: Proof) -> dict[str, str]:
@@ -39,7 +42,7 @@ def failures(proof: Proof) -> dict[str, str]:
 def test_unit_equals_its_golden_model_in_rtl_and_hls(name: str, tmp_path: Path) -> None:
     """A seeded sample of what ``make proof`` does in full, in the catalogue's configuration."""
     unit = UNITS[name]
-    proof = prove(unit, unit.parameters_type(), tmp_path, cocotb=name in IN_COCOTB, cache=CACHE)
+    proof = prove(unit, unit.parameters_type(), tmp_path, protocol=name in WITH_PROTOCOL, cache=CACHE)
     assert not failures(proof)
     assert {check.name.partition(":")[0] for check in proof.checks if check.vectors} >= {
         "rtl == golden", "rtl == golden, stall 0.5", "rtl on schedule",
@@ -77,14 +80,14 @@ NOTICED = {
 }
 
 
-def prove_relay(fault: Fault, build: Path, *, cocotb: bool = False, claimed: float = 1.0) -> dict[str, str]:
+def prove_relay(fault: Fault, build: Path, *, protocol: bool = False, claimed: float = 1.0) -> dict[str, str]:
     unit = Relay()
     unit.claimed = claimed  # type: ignore[misc]
-    return failures(prove(unit, RelayParameters(fault=int(fault)), build, cocotb=cocotb, cache=CACHE))
+    return failures(prove(unit, RelayParameters(fault=int(fault)), build, protocol=protocol, cache=CACHE))
 
 
 def test_a_faultless_relay_passes(tmp_path: Path) -> None:
-    assert prove_relay(Fault.NONE, tmp_path, cocotb=True) == {}
+    assert prove_relay(Fault.NONE, tmp_path, protocol=True) == {}
 
 
 @pytest.mark.parametrize("fault", NOTICED, ids=lambda fault: fault.name.lower())
@@ -121,9 +124,27 @@ def test_hls_testbench_notices(fault: Fault, text: str, tmp_path: Path) -> None:
     (Fault.SURVIVES_RESET, "a_reset_forgets"),
 ], ids=lambda value: value.name.lower() if isinstance(value, Fault) else "")  # fmt: skip
 def test_cocotb_bench_notices(fault: Fault, text: str, tmp_path: Path) -> None:
-    found = [f"{name} {message}" for name, message in prove_relay(fault, tmp_path, cocotb=True).items()
+    found = [f"{name} {message}" for name, message in prove_relay(fault, tmp_path, protocol=True).items()
              if name.startswith("cocotb")]
     assert any(text in message for message in found), found
+
+
+@pytest.mark.parametrize(("fault", "texts"), [
+    (Fault.NONE, ("", "")),
+    (Fault.CHANGES_WHILE_WAITING, ("", "the solver found a result that changes or vanishes while it waits")),
+    (Fault.WITHDRAWN_WHILE_WAITING, ("", "the solver found a result that changes or vanishes while it waits")),
+    (Fault.FOLLOWS_READY, ("the output follows o__ready",
+                           "the solver found a result that changes or vanishes while it waits")),
+    (Fault.FOLLOWS_VALID, ("the output follows i__valid",
+                           "the solver found a result that changes or vanishes while it waits")),
+], ids=lambda value: value.name.lower() if isinstance(value, Fault) else "")  # fmt: skip
+def test_formal_proof_notices(fault: Fault, texts: tuple[str, str], tmp_path: Path) -> None:
+    verilog = tmp_path / "relay.v"
+    verilog.write_text(rtlil_to_verilog(to_rtlil(FaultyRelay(fault), name="relay")))
+    found = list(stream_rules(verilog, "relay", input_width=44, output_width=40, latency=1))
+    assert [name for name, _, _ in found] == [
+        "no output follows an input within the cycle", "an offer holds until it is taken"]
+    assert tuple(text for _, _, text in found) == texts
 
 
 def test_error_beyond_its_claim_fails(tmp_path: Path) -> None:
