@@ -16,7 +16,7 @@ def argmax(
     limit = 1 << index_bits
     results = []
     start = 0
-    for end in ends:
+    for end in ends.tolist():
         frame = values[start:min(end, start + limit)]
         first = int(np.argmax(frame))
         results.append((first, int(frame[first]), int(end - start > limit)))
