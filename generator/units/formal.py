@@ -82,7 +82,8 @@ def followed_inputs(module: Mapping[str, Any]) -> list[str]:
     """Inputs that ``o__valid`` and ``o__payload`` depend on without a register between."""
     source: dict[int, list[int]] = {}  # bit to the bits its cell reads; a register reads nothing
     for cell in module["cells"].values():
-        inputs, outputs = [], []
+        inputs: list[int] = []
+        outputs: list[int] = []
         for port, bits in cell["connections"].items():
             (inputs if cell["port_directions"][port] == "input" else outputs).extend(bits)
         if REGISTERS.match(cell["type"]):
