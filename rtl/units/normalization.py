@@ -219,11 +219,13 @@ class LaneScale(Pipelined):
 class Normalize(wiring.Component):
     """Frames of values divided by the root of the sum of their squares; LayerNorm takes their mean off first.
 
-    The arithmetic to the bit is in :mod:`tilewright.sim.golden.units.normalization`: exact sums, a mean rounded half to even,
-    the variance shifted by an even number of bits into 32, its exact root, and the reciprocal of that with 17 bits.
-    One value per lane per cycle; two multipliers per lane and none besides. Latency 122 cycles from a frame's last beat to its
-    first result, 74 of RMSNorm, with one lane of 16 bits and 1024 beats. The serial units between the sums and the buffer work on frames one behind the other: frames of at least about 30 beats stream back to back. A frame without ``last``
-    ends at its ``max_beats``-th beat. Lanes whose ``keep`` bit is 0 do not count and give 0. A reset drops everything.
+    The arithmetic to the bit is in :mod:`tilewright.sim.golden.units.normalization`: exact sums, a mean rounded half to
+    even, the variance shifted by an even number of bits into 32, its exact root, and the reciprocal of that with 17
+    bits. One value per lane per cycle; two multipliers per lane and none besides. Latency 122 cycles from a frame's
+    last beat to its first result, 74 of RMSNorm, with one lane of 16 bits and 1024 beats. The serial units between
+    the sums and the buffer work on frames one behind the other: frames of at least about 30 beats stream back to
+    back. A frame without ``last`` ends at its ``max_beats``-th beat. Lanes whose ``keep`` bit is 0 do not count and
+    give 0. A reset drops everything.
 
     Reference: Kim et al., "I-BERT: Integer-only BERT Quantization", ICML 2021, section 3.6; Zhang and Sennrich, "Root
     Mean Square Layer Normalization", NeurIPS 2019. The normalising shift is our own.

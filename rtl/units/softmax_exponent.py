@@ -247,9 +247,10 @@ class SoftmaxExponent(wiring.Component):
     pass is one multiplication and a shift per score. The arithmetic to the bit is in
     :mod:`tilewright.sim.golden.units.softmax_exponent`.
 
-    One score per lane per cycle; latency 45 cycles from a frame's last beat to its first result, 2 more for each doubling
-    of the lanes. Frames stream back to back where they have at least 19 beats; shorter frames wait for the division. A
-    frame without ``last`` ends at its ``max_beats``-th beat. Lanes whose ``keep`` bit is 0 do not count and get probability 0. A reset drops everything.
+    One score per lane per cycle; latency 45 cycles from a frame's last beat to its first result, 2 more for each
+    doubling of the lanes. Frames stream back to back where they have at least 19 beats; shorter frames wait for the
+    division. A frame without ``last`` ends at its ``max_beats``-th beat. Lanes whose ``keep`` bit is 0 do not count
+    and get probability 0. A reset drops everything.
 
     Parameters
     ----------

@@ -142,13 +142,12 @@ class LaneDivide(Pipelined):
 class SoftmaxTable(wiring.Component):
     """Softmax of frames of 8-bit codes, as ONNX Runtime computes QLinearSoftmax.
 
-    ``e = table[maximum - score]``; ``probability = min(floor((2 * e * levels + total) / (2 * total)) + zero_point, highest)``
-    with ``total`` the sum of e: the division is exact, a bit per pipeline stage, so that no code differs. Three
-    passes over the frame: the maximum, the sum, the division; one score per lane per cycle, two buffers of frames. Latency
-    ``n + 23`` cycles from the last beat of a frame of ``n`` to its first result, at 256 levels; 2 more for each doubling of
-    the lanes. A
-    frame without ``last`` ends at its ``max_beats``-th beat. Lanes whose ``keep`` bit is 0 do not count and get
-    ``zero_point``. No multiplier. A reset drops everything.
+    ``e = table[maximum - score]``; ``probability = min(floor((2 * e * levels + total) / (2 * total)) + zero_point,
+    highest)`` with ``total`` the sum of e: the division is exact, a bit per pipeline stage, so that no code
+    differs. Three passes over the frame: the maximum, the sum, the division; one score per lane per cycle, two
+    buffers of frames. Latency ``n + 23`` cycles from the last beat of a frame of ``n`` to its first result, at 256
+    levels; 2 more for each doubling of the lanes. A frame without ``last`` ends at its ``max_beats``-th beat. Lanes
+    whose ``keep`` bit is 0 do not count and get ``zero_point``. No multiplier. A reset drops everything.
 
     Parameters
     ----------

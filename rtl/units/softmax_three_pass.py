@@ -82,9 +82,10 @@ class SoftmaxThreePass(wiring.Component):
     """Softmax of frames of scores: maximum, sum, division; the order of the scores does not matter.
 
     The arithmetic to the bit is ``softmax_three_pass`` of :mod:`tilewright.sim.golden.units.softmax_maximum`. One score
-    per lane per cycle; two buffers of frames. Latency ``n + 45`` cycles from the last beat of a frame of ``n`` to its first
-    result, 2 more for each doubling of the lanes. Frames of at least 19 beats stream back to back. A frame without ``last`` ends at
-    its ``max_beats``-th beat. Lanes whose ``keep`` bit is 0 do not count and get probability 0. A reset drops everything.
+    per lane per cycle; two buffers of frames. Latency ``n + 45`` cycles from the last beat of a frame of ``n`` to
+    its first result, 2 more for each doubling of the lanes. Frames of at least 19 beats stream back to back. A
+    frame without ``last`` ends at its ``max_beats``-th beat. Lanes whose ``keep`` bit is 0 do not count and get
+    probability 0. A reset drops everything.
 
     Reference: the safe softmax that Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, start from.
 
