@@ -27,16 +27,15 @@ def test_netlist_of_an_engine_equals_golden(device: str, dataflow: str, tmp_path
 
 
 def test_a_netlist_that_computes_something_else_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One LUT of the netlist inverted."""
+    """The lowest bit of each result inverted behind the netlist's last cell."""
     built = build(engine("output_stationary"), TEST_BUILD)
     true_verilog = gates.netlist_verilog
 
     def broken(*arguments: object, **options: object) -> tuple[Path, Path]:
         netlist, cells = true_verilog(*arguments, **options)  # type: ignore[arg-type]
         lines = netlist.read_text().splitlines()
-        number = next(i for i, line in enumerate(lines) if line.startswith("  assign n") and " ^ " in line)
-        head, expression = lines[number].split(" = ", 1)
-        lines[number] = f"{head} = ~({expression.rstrip(';')});"
+        number = next(i for i, line in enumerate(lines) if line.startswith("  assign result_data = "))
+        lines[number] = lines[number].rstrip(";") + " ^ 8'h11;"  # two lanes of int4
         other = tmp_path / "broken.v"
         other.write_text("\n".join(lines) + "\n")
         return other, cells
