@@ -55,7 +55,7 @@ def stream_rules(
         start = time.monotonic()
         run_yosys([
             "read_verilog unit.v rules.v", f"hierarchy -top {TOP}", "proc", "flatten", "memory_collect",
-            "opt -full", "async2sync", "dffunmap", "opt_clean", "write_rtlil rules.il", "write_json rules.json",
+            "opt_expr", "opt_clean", "async2sync", "dffunmap", "opt_clean", "write_rtlil rules.il", "write_json rules.json",
         ], folder=folder, timeout=SECONDS)
         netlist = json.loads((folder / "rules.json").read_text(encoding="utf-8"))
         followed = followed_inputs(netlist["modules"][TOP])

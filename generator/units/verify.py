@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from tilewright.errors import UserError
+from tilewright.errors import ToolError, UserError
 from tilewright.files import write_file
 from tilewright.scalars import resolve
 from tilewright.spec import ContradictionError, label
 from tilewright.units import UNITS
 from tilewright.units.base import Parameters, Unit
 from tilewright.units.content import proof_key
+from tilewright.units.project import variant_name
 from tilewright.units.proof import Proof, prove
 
 ALL = "all"
@@ -89,7 +90,10 @@ def prove_once(unit: Unit[Any], p: Parameters, build: Path, seed: int) -> Proof:
     kept = build / ".cache" / "proof" / f"{proof_key(unit, p, seed)}.json"
     if kept.exists():
         return Proof.from_payload(json.loads(kept.read_text(encoding="utf-8")))
-    proof = prove(unit, p, build, full=True, protocol=True, seed=seed)
+    try:
+        proof = prove(unit, p, build, full=True, protocol=True, seed=seed)
+    except ToolError as error:
+        raise ToolError(f"{variant_name(unit, p)}: {error}") from None
     if proof.passed:
         write_file(kept, json.dumps(proof.payload(), indent=1) + "\n")
     return proof
