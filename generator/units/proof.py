@@ -1,5 +1,6 @@
 """Proves a unit: RTL, HLS C++ and golden model equal bit for bit, results on schedule, the error as claimed."""
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from tilewright.units.base import Error, Parameters, Unit
 from tilewright.units.fields import WORD_BITS, Fields, beat_width, beat_words, unpack
+from tilewright.units.mutation import mutants
 from tilewright.units.project import GENERIC, Case, Project, make_case, variant_name, write_project
 
 SHORT_BEATS = 300  # for the cocotb bench, whose every cycle costs some 50 us
@@ -16,6 +18,7 @@ SAMPLE_BEATS = 4096
 STALLS = (0.2, 0.5, 0.9)
 RESET_CYCLES = (1, 7, 60, 200)
 GOLDEN_CODES = 1 << 16  # input codes up to which even a sample's error is that of all of them
+MUTANTS = 3  # of each kind
 TOLERANCE = 0.1  # between a claimed figure and the measured one
 Progress = Callable[[str], None]
 
@@ -74,8 +77,8 @@ def prove(
     """Write the unit's folder below ``build/units`` and run every check on it.
 
     The sample is about ``SAMPLE_BEATS`` beats; ``full`` adds every input code, or the unit's ``full_beats`` beats where there
-    are too many, more patterns of stalls, and every target. ``protocol`` adds the formal proof and the cocotb bench. ``seed``
-    chooses data and stalls. ``cache`` keeps what was compiled.
+    are too many, more patterns of stalls, and every target. ``protocol`` adds the formal proof, the cocotb bench and, of the
+    catalogue's configuration, mutants. ``seed`` chooses data, stalls and mutants. ``cache`` keeps what was compiled.
     """
     start = time.monotonic()
     cache = cache or build / ".cache"
@@ -94,6 +97,9 @@ def prove(
     if protocol:
         progress(f"{outcome.variant}: stream rules")
         outcome.checks += _formal(project)
+        if p == type(p)():
+            progress(f"{outcome.variant}: mutants")
+            outcome.checks += _mutants(project, cache / "verilator", seed)
         outcome.checks += _cocotb(project, cache / "verilator", seed)
     outcome.seconds = time.monotonic() - start
     return outcome
@@ -230,6 +236,30 @@ def _formal(project: Project) -> Iterator[Check]:
             project.sources()[0], unit.name, input_width=beat_width(unit.input_fields(p)),
             output_width=beat_width(unit.output_fields(p)), latency=unit.timing(p).latency):
         yield Check(f"formal: {rule}", not message, 0, seconds, message)
+
+
+def _mutants(project: Project, cache: Path, seed: int) -> Iterator[Check]:
+    """Broken copies of the Verilog, each to be caught by the harness; of a kind, some may change nothing that can be seen."""
+    from tilewright.sim.unit_runner import build_harness
+
+    tried: dict[str, list[tuple[bool, str]]] = {}
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutants-", dir=project.folder) as name:
+        for runtime in cache.glob("runtime-*"):  # the mutants themselves are not worth keeping
+            (Path(name) / runtime.name).symlink_to(runtime.resolve())
+        for mutant in mutants(project.sources()[0].read_text(encoding="utf-8"), seed, MUTANTS):
+            source = Path(name) / "mutant.v"
+            source.write_text(mutant.verilog, encoding="utf-8")
+            harness = build_harness(project.folder, project.unit.name, Path(name), [source])
+            runs = ((list(project.cases)[-1], 0.0), ("sample", STALLS[1]))
+            survived = all(_batch(project, harness, case, "", stall=stall, seed=seed).passed for case, stall in runs)
+            tried.setdefault(mutant.kind, []).append((not survived, mutant.place))
+    for kind, found in tried.items():
+        caught = sum(dead for dead, _ in found)
+        survivors = "; ".join(place for dead, place in found if not dead)
+        enough = caught > 0 or kind == "boundary"
+        yield Check(f"mutants caught: {kind}, {caught} of {len(found)}", enough, len(found),
+                    (time.monotonic() - start) / len(tried), f"survived: {survivors}" if survivors else "")
 
 
 def _cocotb(project: Project, cache: Path, seed: int) -> list[Check]:

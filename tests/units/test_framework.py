@@ -14,11 +14,12 @@ from tilewright.emit import rtlil_to_verilog
 from tilewright.formats import IntFormat
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.units.exp2 import Exp2 as Exp2Component
-from tilewright.units import UNITS, verify
+from tilewright.units import UNITS, proof, verify
 from tilewright.units.content import imported_sources
 from tilewright.units.exp2 import Exp2, Exp2Parameters
 from tilewright.units.fields import Fields, Lanes, beat_words, flag, pack, sint, uint, unpack
 from tilewright.units.formal import stream_rules
+from tilewright.units.mutation import Mutant, mutants
 from tilewright.units.project import make_case, render, variant_name, write_project
 from tilewright.units.proof import Check, Proof, prove
 from tilewright.units.stimulus import all_codes, corner_beats, frame_ends, frame_lengths, frame_slices, joined, random_beats
@@ -31,8 +32,8 @@ CACHE = BUILD / ".cache"  # shared by the whole suite, kept from one run to the 
 WITH_PROTOCOL = ("exp2", "argmax")  # one per beat, one per frame; all of them in `make proof`
 
 
-def failures(proof: Proof) -> dict[str, str]:
-    return {check.name: check.message for check in proof.checks if not check.passed}
+def failures(outcome: Proof) -> dict[str, str]:
+    return {check.name: check.message for check in outcome.checks if not check.passed}
 
 
 # ---- every unit ----------------------------------------------------------------------------------
@@ -42,9 +43,9 @@ def failures(proof: Proof) -> dict[str, str]:
 def test_unit_equals_its_golden_model_in_rtl_and_hls(name: str, tmp_path: Path) -> None:
     """A seeded sample of what ``make proof`` does in full, in the catalogue's configuration."""
     unit = UNITS[name]
-    proof = prove(unit, unit.parameters_type(), tmp_path, protocol=name in WITH_PROTOCOL, cache=CACHE)
-    assert not failures(proof)
-    assert {check.name.partition(":")[0] for check in proof.checks if check.vectors} >= {
+    found = prove(unit, unit.parameters_type(), tmp_path, protocol=name in WITH_PROTOCOL, cache=CACHE)
+    assert not failures(found)
+    assert {check.name.partition(":")[0] for check in found.checks if check.vectors} >= {
         "rtl == golden", "rtl == golden, stall 0.5", "rtl on schedule",
         "hls == golden, address and undefined-behaviour sanitizers"}
 
@@ -173,6 +174,46 @@ def test_a_golden_model_beyond_its_format_is_refused() -> None:
         make_case(Overflowing(), p, Relay().stimulus(p, np.random.default_rng(1), 10))
 
 
+# ---- mutants ---------------------------------------------------------------------------------------
+
+MUTABLE = """\
+module relay(clk, rst, o__ready, o__valid, i__payload);
+  input o__ready;
+  wire o__ready;
+  assign _1_ = i__payload[3:0] < 4'h9;
+  assign o__valid = _1_ & ~o__ready;
+  part inner (
+    .o__ready(o__ready)
+  );
+  initial begin
+    rom[0] = 8'hf0;
+  end
+endmodule
+"""
+
+
+def test_a_mutant_differs_in_one_place() -> None:
+    found = {(mutant.kind, mutant.place) for mutant in mutants(MUTABLE, seed=1, each=9)}
+    assert found == {
+        ("constant", "assign _1_ = i__payload[3:0] < 4'h9; -> assign _1_ = i__payload[3:0] < 4'h8;"),
+        ("constant", "rom[0] = 8'hf0; -> rom[0] = 8'hf1;"),
+        ("comparison", "assign _1_ = i__payload[3:0] < 4'h9; -> assign _1_ = i__payload[3:0] >= 4'h9;"),
+        ("boundary", "assign _1_ = i__payload[3:0] < 4'h9; -> assign _1_ = i__payload[3:0] <= 4'h9;"),
+        ("stall", "o__ready -> 1'h1"),
+    }
+
+
+def test_a_mutant_without_stall_keeps_its_port() -> None:
+    text = next(mutant.verilog for mutant in mutants(MUTABLE, seed=1) if mutant.kind == "stall")
+    assert text == MUTABLE.replace("~o__ready", "~1'h1").replace("(o__ready)", "(1'h1)")
+
+
+def test_a_mutant_that_survives_fails_the_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "mutants", lambda verilog, *_: [Mutant("comparison", "nothing", verilog)])
+    found = prove_relay(Fault.NONE, tmp_path, protocol=True)
+    assert found == {"mutants caught: comparison, 0 of 1": "survived: nothing"}
+
+
 # ---- proofs are kept by content ------------------------------------------------------------------
 
 
@@ -187,7 +228,7 @@ def test_only_a_passed_proof_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     outcomes = [Check("rtl == golden: sample", passed, 5, 0.5, "" if passed else "differs") for passed in (False, True)]
     monkeypatch.setattr(verify, "prove", lambda *_, **__: Proof("exp2", "exp2", [outcomes.pop(0)], {"measured": 0.5}))
     seen = [verify.prove_once(Exp2(), Exp2Parameters(), tmp_path, seed=1) for _ in range(3)]
-    assert [proof.passed for proof in seen] == [False, True, True]
+    assert [outcome.passed for outcome in seen] == [False, True, True]
     assert not outcomes and seen[2] == seen[1]
 
 
