@@ -98,6 +98,8 @@ class FrameBuffer(wiring.Component):
         m.submodules.memory = memory = Memory(shape=len(words), depth=self.depth, init=[])
         write_port, read_port = memory.write_port(), memory.read_port()
         written, read = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))
+        # A register of its own: what follows from ``i.ready`` may lead through a whole pipeline in front of the ring.
+        no_room, reads = Signal(), Signal()
         full = Signal(2)  # bit 0: the memory's output holds a beat; bit 1: the register behind it
         held = Signal(item_layout, reset_less=True)
         move, fetch, taken = Signal(), Signal(), Signal()
@@ -105,7 +107,7 @@ class FrameBuffer(wiring.Component):
         has_token = Signal()
 
         m.d.comb += [
-            self.i.ready.eq(written ^ read != self.depth),
+            self.i.ready.eq(~no_room),
             write_port.addr.eq(written[:-1]),
             write_port.data.eq(words),
             write_port.en.eq(self.i.valid & self.i.ready),
@@ -115,12 +117,17 @@ class FrameBuffer(wiring.Component):
             taken.eq(self.o.valid & self.o.ready),
             move.eq(~full[1] | taken),
             fetch.eq(~full[0] | move),
+            reads.eq(fetch & (written != read)),
             self.token.ready.eq(~has_token | (taken & held.last)),
         ]
         with m.If(write_port.en):
             m.d.sync += written.eq(written + 1)
+        with m.If(reads):
+            m.d.sync += [read.eq(read + 1), no_room.eq(0)]
+        with m.Elif(write_port.en & ((written + 1)[:len(written)] ^ read == self.depth)):
+            m.d.sync += no_room.eq(1)
         with m.If(fetch):
-            m.d.sync += [full[0].eq(written != read), read.eq(read + (written != read))]
+            m.d.sync += full[0].eq(reads)
         with m.If(move):
             m.d.sync += [full[1].eq(full[0]), Value.cast(held).eq(read_port.data)]
         with m.If(self.token.ready):
