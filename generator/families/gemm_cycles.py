@@ -15,7 +15,7 @@ SUM_TO_TOTAL = 1      # the accumulators at the foot of a stationary-operand arr
 FIFO_LATENCY = 3      # result memory, its latch, its output register
 OFFER_LATENCY = 2     # from accepting a job to handing out the next, whose shape is checked meanwhile
 BEAT_TO_STEP = 2      # from taking a matrix to the step that may use its first beat
-ACCUMULATE_INTERVAL = 4
+ACCUMULATE_INTERVAL = 5
 
 
 class Engine(Protocol):

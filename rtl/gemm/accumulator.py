@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In, Out
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.gemm.pe import pass_on, saturated
 
-SUM_LEAD = 2           # cycles from address to the partial sum it belongs to
-ACCUMULATE_LATENCY = 3  # cycles from address to total
-ACCUMULATE_INTERVAL = 4  # cycles until the same address may come again
+SUM_LEAD = 3           # cycles from address to the partial sum it belongs to
+ACCUMULATE_LATENCY = 4  # cycles from address to total
+ACCUMULATE_INTERVAL = 5  # cycles until the same address may come again
 
 
 class AccumulatorLane(wiring.Component):
@@ -37,8 +37,9 @@ class AccumulatorLane(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         for name in ("address", "valid", "first", "last"):
             pass_on(m, getattr(self, name), getattr(self, f"next_{name}"), name)
-        kept = Signal(signed(self.acc_width), reset_less=True)
-        m.d.sync += kept.eq(Mux(self.next_first, 0, read.data))
+        fetched = Signal.like(read.data, reset_less=True)  # the memory's own output register, where it has one
+        kept = Signal.like(fetched)
+        m.d.sync += [fetched.eq(read.data), kept.eq(Mux(delayed(m, self.next_first, 1, "fetched_first"), 0, fetched))]
         total = kept + self.sum
         if self.overflow == "saturate":
             total = saturated(total, self.acc_width)
@@ -46,6 +47,6 @@ class AccumulatorLane(wiring.Component):
         store = self.next_valid & ~self.next_last
         m.d.comb += [
             read.en.eq(1), read.addr.eq(self.address), write.data.eq(self.total),
-            write.addr.eq(delayed(m, self.next_address, 2, "write_address")),
-            write.en.eq(delayed(m, store, 2, "store"))]
+            write.addr.eq(delayed(m, self.next_address, 3, "write_address")),
+            write.en.eq(delayed(m, store, 3, "store"))]
         return m

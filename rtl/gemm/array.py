@@ -79,15 +79,14 @@ class DrainPair(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        north, south = (self._finished(side) for side in ("north", "south"))
-        m.d.comb += self.o.eq(north | south)
+        m.d.comb += self.o.eq(Cat(self._finished("north", col) | self._finished("south", col) for col in range(self.cols)))
         return m
 
-    def _finished(self, side: str) -> Value:
+    def _finished(self, side: str, col: int) -> Value:
         acc, low_done, high_done = (getattr(self, f"{side}_{name}") for name in ("acc", "low_done", "high_done"))
         low = low_half(self.acc_width)
-        return acc & Cat(Cat(low_done[col].replicate(low), high_done[col].replicate(self.acc_width - low))
-                         for col in range(self.cols))
+        done = Cat(low_done[col].replicate(low), high_done[col].replicate(self.acc_width - low))
+        return lane(acc, col, self.acc_width) & done
 
 
 class OutputStationaryArray(wiring.Component):
@@ -128,7 +127,9 @@ class OutputStationaryArray(wiring.Component):
                      for name, flag in flags.items()}
             grid.append(row)
         merged = [self._drain_pair(m, i, grid[i:i + 2]) for i in range(0, self.rows, 2)]
-        pass_on(m, reduce(or_, merged), self.sums, "sums")
+        for col in range(self.cols):  # a register per lane: simulators are slow at buses wider than a word
+            drained = reduce(or_, (lane(pair, col, self.acc_width) for pair in merged))
+            pass_on(m, drained, lane(self.sums, col, self.acc_width), f"sum_{col}")
         return m
 
     def _drain_pair(self, m: Module, index: int, rows: Sequence[OutputStationaryRow]) -> Value:
