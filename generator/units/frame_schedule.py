@@ -32,30 +32,34 @@ class _State:
     written: int = 0
     read: int = 0
     given: int = 0
-    full: tuple[bool, bool] = (False, False)
+    fetched: bool = False  # the memory's output holds a beat
+    held: bool = False  # the register behind it
+    spare: bool = False  # and the one that takes a beat while that register waits
     taken: bool = False
     token: bool = False  # the ring has its frame's token
     token_leaves: bool = False
-    move: bool = False
 
     def _folded(self, now: int) -> bool:
         return self.pending and 0 <= self.folded_at <= now
 
     def look(self, now: int, ready: bool, ends: Sequence[bool]) -> tuple[bool, bool]:
         """``(offers a beat, takes one)`` with ``ready`` behind it."""
-        offers = self.full[1] and self.token
+        offers = self.held and self.token
         self.taken = offers and ready
         self.token_leaves = self.taken and ends[self.given]
-        self.move = not self.full[1] or self.taken
         room = self.written - self.read < self.form.depth
         blocked = self.pending and self.written < len(ends) and ends[self.written]
         return offers, room and not blocked
 
     def step(self, now: int, takes: bool, ends: Sequence[bool]) -> None:
         """The clock edge."""
-        fetch = not self.full[0] or self.move
+        fetch = not self.fetched or not self.spare
         waiting = self.written != self.read
-        self.full = (waiting if fetch else self.full[0], self.full[0] if self.move else self.full[1])
+        if not self.held or self.taken:
+            self.held, self.spare = self.fetched or self.spare, False
+        elif self.fetched:
+            self.spare = True
+        self.fetched = waiting if fetch else self.fetched
         self.read += fetch and waiting
         self.given += self.taken
         self._tokens(now)

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect
+from tilewright.rtl.skid_buffer import SkidBuffer
 
 
 def link(m: Module, source: wiring.PureInterface, sink: wiring.PureInterface) -> None:
@@ -60,7 +61,7 @@ class FrameLimit(wiring.Component):
 class FrameBuffer(wiring.Component):
     """A ring of beats, each frame of which leaves together with the token that its whole made.
 
-    Beats and tokens keep their order; token n belongs to frame n. Holds ``depth`` beats and two more in the
+    Beats and tokens keep their order; token n belongs to frame n. Holds ``depth`` beats and three more in the
     registers of its output, so that frames of ``depth / 2`` beats stream back to back. A beat is offered no earlier
     than 3 cycles after it was taken, and not before its token was; 1 beat per cycle. A token waits in a register until
     the last beat of its frame has left. ``i.ready`` and ``o.valid`` depend on registers alone.
@@ -97,12 +98,11 @@ class FrameBuffer(wiring.Component):
         words = Value.cast(self.i.payload)
         m.submodules.memory = memory = Memory(shape=len(words), depth=self.depth, init=[])
         write_port, read_port = memory.write_port(), memory.read_port()
+        m.submodules.output = output = SkidBuffer(shape=item_layout)
         written, read = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))
         # A register of its own: what follows from ``i.ready`` may lead through a whole pipeline in front of the ring.
-        no_room, reads = Signal(), Signal()
-        full = Signal(2)  # bit 0: the memory's output holds a beat; bit 1: the register behind it
-        held = Signal(item_layout, reset_less=True)
-        move, fetch, taken = Signal(), Signal(), Signal()
+        no_room = Signal()
+        fetched, fetch, reads, taken = Signal(), Signal(), Signal(), Signal()
         token = Signal(self.token.payload.shape(), reset_less=True)
         has_token = Signal()
 
@@ -113,12 +113,14 @@ class FrameBuffer(wiring.Component):
             write_port.en.eq(self.i.valid & self.i.ready),
             read_port.addr.eq(read[:-1]),
             read_port.en.eq(fetch),
-            self.o.valid.eq(full[1] & has_token),
-            taken.eq(self.o.valid & self.o.ready),
-            move.eq(~full[1] | taken),
-            fetch.eq(~full[0] | move),
+            fetch.eq(~fetched | output.i.ready),
             reads.eq(fetch & (written != read)),
-            self.token.ready.eq(~has_token | (taken & held.last)),
+            output.i.valid.eq(fetched),
+            Value.cast(output.i.payload).eq(read_port.data),
+            self.o.valid.eq(output.o.valid & has_token),
+            output.o.ready.eq(self.o.ready & has_token),
+            taken.eq(self.o.valid & self.o.ready),
+            self.token.ready.eq(~has_token | (taken & output.o.payload.last)),
         ]
         with m.If(write_port.en):
             m.d.sync += written.eq(written + 1)
@@ -127,13 +129,11 @@ class FrameBuffer(wiring.Component):
         with m.Elif(write_port.en & ((written + 1)[:len(written)] ^ read == self.depth)):
             m.d.sync += no_room.eq(1)
         with m.If(fetch):
-            m.d.sync += full[0].eq(reads)
-        with m.If(move):
-            m.d.sync += [full[1].eq(full[0]), Value.cast(held).eq(read_port.data)]
+            m.d.sync += fetched.eq(reads)
         with m.If(self.token.ready):
             m.d.sync += [has_token.eq(self.token.valid), token.eq(self.token.payload)]
         for name in item_layout.members:
-            m.d.comb += self.o.payload[name].eq(held[name])
+            m.d.comb += self.o.payload[name].eq(output.o.payload[name])
         for name in self.token.payload.shape().members:
             m.d.comb += self.o.payload[name].eq(token[name])
         return m
