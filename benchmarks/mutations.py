@@ -73,7 +73,7 @@ MUTATIONS = (
              "row.swap.eq(delayed(m, swap, 1, \"late\")),\n                         row.load",
              dataflow="weight_stationary"),
     Mutation("the accumulator forgets the K tiles before", "tilewright.rtl.gemm.accumulator",
-             "Mux(self.next_first, 0, read.data)", "0", dataflow="weight_stationary"),
+             'Mux(delayed(m, self.next_first, 1, "fetched_first"), 0, fetched)', "0", dataflow="weight_stationary"),
     Mutation("a tile begins before its operands are all in the shadow", "tilewright.rtl.gemm.stationary_sequencer",
              "(~first | shadow_full)", "1", dataflow="input_stationary"),
 )
