@@ -32,8 +32,9 @@ class _State:
     written: int = 0
     read: int = 0
     given: int = 0
-    fetched: bool = False  # the memory's output holds a beat
-    held: bool = False  # the register behind it
+    latched: bool = False  # the memory's output holds a beat
+    fetched: bool = False  # and the register behind it
+    held: bool = False  # and the one behind that
     spare: bool = False  # and the one that takes a beat while that register waits
     taken: bool = False
     token: bool = False  # the ring has its frame's token
@@ -59,7 +60,8 @@ class _State:
             self.held, self.spare = self.fetched or self.spare, False
         elif self.fetched:
             self.spare = True
-        self.fetched = waiting if fetch else self.fetched
+        if fetch:
+            self.latched, self.fetched = waiting, self.latched
         self.read += fetch and waiting
         self.given += self.taken
         self._tokens(now)

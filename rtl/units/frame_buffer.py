@@ -61,9 +61,9 @@ class FrameLimit(wiring.Component):
 class FrameBuffer(wiring.Component):
     """A ring of beats, each frame of which leaves together with the token that its whole made.
 
-    Beats and tokens keep their order; token n belongs to frame n. Holds ``depth`` beats and three more in the
+    Beats and tokens keep their order; token n belongs to frame n. Holds ``depth`` beats and four more in the
     registers of its output, so that frames of ``depth / 2`` beats stream back to back. A beat is offered no earlier
-    than 3 cycles after it was taken, and not before its token was; 1 beat per cycle. A token waits in a register until
+    than 4 cycles after it was taken, and not before its token was; 1 beat per cycle. A token waits in a register until
     the last beat of its frame has left. ``i.ready`` and ``o.valid`` depend on registers alone.
 
     Parameters
@@ -80,7 +80,7 @@ class FrameBuffer(wiring.Component):
     o : Out(stream.Signature(StructLayout(item, token, last)))
     """
 
-    LATENCY = 3
+    LATENCY = 4
 
     def __init__(self, *, item: Mapping[str, ShapeLike], token: Mapping[str, ShapeLike], depth: int) -> None:
         if depth < 2 or depth & depth - 1:
@@ -102,7 +102,9 @@ class FrameBuffer(wiring.Component):
         written, read = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))
         # A register of its own: what follows from ``i.ready`` may lead through a whole pipeline in front of the ring.
         no_room = Signal()
-        fetched, fetch, reads, taken = Signal(), Signal(), Signal(), Signal()
+        latched, fetched = Signal(), Signal()  # the memory's output holds a beat, its output register does
+        fetched_words = Signal(len(words), reset_less=True)
+        fetch, reads, taken = Signal(), Signal(), Signal()
         token = Signal(self.token.payload.shape(), reset_less=True)
         has_token = Signal()
 
@@ -116,7 +118,7 @@ class FrameBuffer(wiring.Component):
             fetch.eq(~fetched | output.i.ready),
             reads.eq(fetch & (written != read)),
             output.i.valid.eq(fetched),
-            Value.cast(output.i.payload).eq(read_port.data),
+            Value.cast(output.i.payload).eq(fetched_words),
             self.o.valid.eq(output.o.valid & has_token),
             output.o.ready.eq(self.o.ready & has_token),
             taken.eq(self.o.valid & self.o.ready),
@@ -129,7 +131,7 @@ class FrameBuffer(wiring.Component):
         with m.Elif(write_port.en & ((written + 1)[:len(written)] ^ read == self.depth)):
             m.d.sync += no_room.eq(1)
         with m.If(fetch):
-            m.d.sync += fetched.eq(reads)
+            m.d.sync += [latched.eq(reads), fetched.eq(latched), fetched_words.eq(read_port.data)]
         with m.If(self.token.ready):
             m.d.sync += [has_token.eq(self.token.valid), token.eq(self.token.payload)]
         for name in item_layout.members:
