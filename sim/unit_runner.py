@@ -134,7 +134,7 @@ def run_cocotb(folder: Path, unit: str, cache: Path, *, seed: int = 1, sources: 
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
         "EVIDENCE": str(results.with_suffix(".evidence")),
     }
-    run = subprocess.run([str(executable)], cwd=kept, env=environment, check=False, capture_output=True, text=True,
+    run = subprocess.run([str(executable.resolve())], cwd=kept, env=environment, check=False, capture_output=True, text=True,
                          errors="replace")
     log = results.with_suffix(".log")
     log.write_text(run.stdout + run.stderr)
