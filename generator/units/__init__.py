@@ -23,6 +23,7 @@ from tilewright.units.normalization import LayerNorm, RmsNorm
 from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact, RsqrtDegree
 from tilewright.units.softmax_exponent import SoftmaxOnlineShift, SoftmaxTwoPass
+from tilewright.units.softmax_ibert import SoftmaxIBert
 from tilewright.units.softmax_table import SoftmaxTable
 from tilewright.units.softmax_three_pass import SoftmaxThreePass
 from tilewright.units.topk import TopK
@@ -45,6 +46,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     SoftmaxTwoPass(),
     SoftmaxOnlineShift(),
     SoftmaxThreePass(),
+    SoftmaxIBert(),
     SoftmaxTable(),
     LayerNorm(),
     RmsNorm(),

@@ -32,10 +32,28 @@ def _floor(value: Decimal) -> int:
     return int(value.to_integral_value(ROUND_FLOOR))
 
 
-def _step(reach: int, codes: int) -> Decimal:
+def step_of(reach: int, codes: int) -> Decimal:
     """What one code stands for, where ``codes`` of them stand for ``reach``."""
     with localcontext(prec=DIGITS):
         return Decimal(reach) / codes
+
+
+def exponential_numbers(step: Decimal) -> dict[str, int]:
+    """Coefficients of the exponential whose argument counts in ``step`` s; ln 2 is the floor of a negative number."""
+    with localcontext(prec=DIGITS):
+        return {"ln2": -_floor(-LN2 / step), "linear": _floor(EXP_B / EXP_A / step), "constant": _floor(1 / EXP_A / step**2)}
+
+
+def exponential_refusals(reach: int, codes: int) -> Iterator[Refusal]:
+    """Of the field ``reach``, where ``codes`` steps stand for it."""
+    numbers = exponential_numbers(step_of(reach, codes))
+    if numbers["ln2"] < 5:
+        yield Refusal("reach", f"leaves ln 2 only {numbers['ln2']} steps, too few for a parabola",
+                      -_floor(-LN2 * codes / 4) - 1)
+    elif numbers["constant"].bit_length() + EXP_OCTAVES > MAX_RESULT_BITS:
+        largest = (1 << MAX_RESULT_BITS - EXP_OCTAVES) - 1
+        yield Refusal("reach", f"makes a result of more than {MAX_RESULT_BITS} bits from a step this small",
+                      -_floor(-(1 / EXP_A / largest).sqrt() * codes))
 
 
 class IExpParameters(Parameters):
@@ -45,31 +63,17 @@ class IExpParameters(Parameters):
     reach: int = Field(default=16, ge=1, le=64, description="the largest score")
 
     def refusals(self) -> Iterator[Refusal]:
-        if self.ln2 < 5:
-            yield Refusal("reach", f"leaves ln 2 only {self.ln2} steps, too few for a parabola",
-                          int(LN2 * ((1 << self.width - 2) - 1) / 5))
-        elif self.numbers["constant"].bit_length() + EXP_OCTAVES > MAX_RESULT_BITS:
-            largest = (1 << MAX_RESULT_BITS - EXP_OCTAVES) - 1
-            step = (1 / EXP_A / largest).sqrt()
-            yield Refusal("reach", f"makes a result of more than {MAX_RESULT_BITS} bits from a step this small",
-                          -_floor(-step * ((1 << self.width - 2) - 1)))
+        yield from exponential_refusals(self.reach, (1 << self.width - 2) - 1)
 
     @property
     def step(self) -> Decimal:
         """What one step of t stands for."""
-        return _step(self.reach, (1 << self.width - 2) - 1)
-
-    @property
-    def ln2(self) -> int:
-        """ln 2 in steps, rounded away from 0 as the floor of a negative number."""
-        return -_floor(-LN2 / self.step)
+        return step_of(self.reach, (1 << self.width - 2) - 1)
 
     @property
     def numbers(self) -> dict[str, int]:
         """What the RTL and the golden model share."""
-        with localcontext(prec=DIGITS):
-            return {"ln2": self.ln2, "linear": _floor(EXP_B / EXP_A / self.step),
-                    "constant": _floor(1 / EXP_A / self.step**2)}
+        return exponential_numbers(self.step)
 
 
 class IExp(Elementwise[IExpParameters]):
@@ -97,7 +101,7 @@ class IExp(Elementwise[IExpParameters]):
         return {"e": exponential.i_exp(beats["t"], **p.numbers)}
 
     def hls_context(self, p: IExpParameters) -> Mapping[str, Any]:
-        limit = EXP_OCTAVES * p.ln2
+        limit = EXP_OCTAVES * p.numbers["ln2"]
         return {**p.numbers, "limit": limit, "clipped_width": max(limit.bit_length(), p.width)}
 
     def timing(self, p: IExpParameters) -> Timing:
@@ -105,8 +109,9 @@ class IExp(Elementwise[IExpParameters]):
 
     def stimulus(self, p: IExpParameters, rng: np.random.Generator, count: int) -> Beats:
         """Half of it below the limit, and the ends of every octave."""
-        ends = (np.arange(EXP_OCTAVES + 1)[:, None] * p.ln2 + np.arange(-1, 2)).ravel()
-        limit = min(EXP_OCTAVES * p.ln2, (1 << p.width) - 1)
+        ln2 = p.numbers["ln2"]
+        ends = (np.arange(EXP_OCTAVES + 1)[:, None] * ln2 + np.arange(-1, 2)).ravel()
+        limit = min(EXP_OCTAVES * ln2, (1 << p.width) - 1)
         below = rng.integers(0, limit, max(count // 2 - len(ends), 1), dtype=np.int64, endpoint=True)
         hard = np.clip(np.concatenate([ends, below]), 0, (1 << p.width) - 1)
         return joined([super().stimulus(p, rng, max(count - len(hard), 1)), {"t": hard}])
@@ -138,7 +143,7 @@ class IGeluParameters(Parameters):
     @property
     def step(self) -> Decimal:
         """What one step of q stands for."""
-        return _step(self.reach, (1 << self.width - 1) - 1)
+        return step_of(self.reach, (1 << self.width - 1) - 1)
 
     @property
     def _erf_step(self) -> Decimal:

@@ -77,12 +77,12 @@ def softmax_results(p: SoftmaxParameters, beats: Beats, probability: NDArray[np.
     return {"probability": probability, "last": golden_frames.frame_ends(beats["last"], p.max_beats)}
 
 
-def measured_frames(p: SoftmaxParameters, fraction: int) -> Beats:
+def measured_frames(p: SoftmaxParameters, fraction: float) -> Beats:
     """The same frames whatever the seed of a proof: normal scores, a common offset, no lane left out."""
     rng = np.random.default_rng(MEASURED_SEED)
     lengths = [min(max(scores // p.lanes, 1), p.max_beats) for scores in MEASURED_SCORES]
     number = sint(p.score_width)
-    scores = [np.rint((rng.normal(0, SPREAD, (length, p.lanes)) + rng.normal(0, OFFSET)) * (1 << fraction))
+    scores = [np.rint((rng.normal(0, SPREAD, (length, p.lanes)) + rng.normal(0, OFFSET)) * 2.0**fraction)
               for length in lengths]
     score = np.clip(np.concatenate(scores), number.low, number.high).astype(np.int64)
     return {"score": score, "keep": np.full(len(score), (1 << p.lanes) - 1, np.int64), "last": frame_ends(lengths)}
@@ -93,11 +93,11 @@ def is_measurable(p: SoftmaxParameters) -> bool:
     return p.lanes * p.max_beats >= max(MEASURED_SCORES)
 
 
-def softmax_stimulus(p: SoftmaxParameters, rng: np.random.Generator, count: int, fraction: int) -> Beats:
+def softmax_stimulus(p: SoftmaxParameters, rng: np.random.Generator, count: int, fraction: float) -> Beats:
     """The measured frames unless ``count`` is small, then :func:`frames_of_scores`."""
     parts = [measured_frames(p, fraction)] if count >= SHORT_BEATS else []
     left = count - sum(len(part["last"]) for part in parts)
-    spread = max(1, round(SPREAD * (1 << fraction)))
+    spread = max(1, round(SPREAD * 2.0**fraction))
     return joined([*parts, frames_of_scores(sint(p.score_width), p.lanes, p.max_beats, rng, left, spread)])
 
 
@@ -143,12 +143,12 @@ def frames_of_scores(
     return {"score": score, "keep": keep, "last": last}
 
 
-def softmax_error(p: SoftmaxParameters, fraction: int, figure: float, source: str = "") -> Error:
+def softmax_error(p: SoftmaxParameters, fraction: float, figure: float, source: str = "") -> Error:
     """Largest distance of a probability from the exact one of the same scores, over :func:`measured_frames`."""
     count = len(measured_frames(p, fraction)["last"])
 
     def deviation(inputs: Beats, outputs: Beats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        scores = inputs["score"][:count] / float(1 << fraction)
+        scores = inputs["score"][:count] / 2.0**fraction
         probability = outputs["probability"][:count] / float(1 << p.out_bits)
         errors, places = [], []
         for frame in frame_slices(inputs["last"][:count]):
@@ -158,7 +158,7 @@ def softmax_error(p: SoftmaxParameters, fraction: int, figure: float, source: st
             places.append(exact.ravel())
         return np.concatenate(places), np.concatenate(errors)
 
-    quantity = f"probability / 2^{p.out_bits} - softmax(score / 2^{fraction})"
+    quantity = f"probability / 2^{p.out_bits} - softmax(score / 2^{fraction:g})"
     return Error(figure, quantity, "exact probability", deviation, source)
 
 

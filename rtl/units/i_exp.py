@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Const, Mux, Value, ValueLike, signed, unsigned
+from amaranth.hdl import Cat, Mux, Value, ValueLike, signed, unsigned
 from amaranth.lib import data
 from tilewright.rtl.units.pipeline import Pipelined, Stages
 from tilewright.rtl.units.product import PRODUCT_LATENCY, staged_product
@@ -10,6 +10,32 @@ from tilewright.rtl.units.product import PRODUCT_LATENCY, staged_product
 OCTAVES = 30  # beyond 2**-30 of the largest result, all inputs count alike
 OCTAVE_BITS = 5
 FINE_BITS = 3  # of a shift distance, in one stage
+OCTAVE_LATENCY = 1 + OCTAVE_BITS
+PARABOLA_LATENCY = OCTAVE_LATENCY + 1 + PRODUCT_LATENCY + 1
+
+
+def parabola(
+    stages: Stages, t: Value, *, ln2: int, linear: int, constant: int, name: str = "", target: str = "generic"
+) -> tuple[Value, Value]:
+    """``(polynomial, octave)`` of ``exp(-t)``, 11 and 6 stages later: ``polynomial * 2**-octave`` with octave 0..30.
+
+    The octave is five conditional subtractions of ``ln2 << bit``; one multiplier.
+    """
+    limit = OCTAVES * ln2
+    rest = stages.stage(
+        Mux(t > limit, limit, t) if limit < 1 << len(t) else t, f"limited{name}", shape=limit.bit_length())
+    octave: list[Value] = []  # bit k: whether 2**k octaves were taken off
+    for bit in reversed(range(OCTAVE_BITS)):
+        octaves = ln2 << bit
+        fits = stages.named(rest >= octaves, f"fits{name}_{bit}")
+        octave = [stages.stage(flag, f"octave{name}_{bit}_{place}") for place, flag in enumerate([fits, *octave], start=bit)]
+        rest = stages.stage(
+            Mux(fits, rest - octaves, rest), f"below{name}_{bit}", shape=unsigned(max((octaves - 1).bit_length(), 1)))
+    difference = stages.stage(rest - linear, f"difference{name}", shape=signed(linear.bit_length() + 1))
+    product = staged_product(stages, stages.stage(rest, f"rest{name}"), difference, f"product{name}", target=target)
+    total = product + constant
+    polynomial = stages.stage(Mux(total < 0, 0, total), f"polynomial{name}", shape=unsigned(constant.bit_length()))
+    return polynomial, Cat(*octave)
 
 
 class IExp(Pipelined):
@@ -41,7 +67,7 @@ class IExp(Pipelined):
     o : Out(stream.Signature(StructLayout({"e": constant.bit_length() + 30})))
     """
 
-    LATENCY = 1 + OCTAVE_BITS + 1 + PRODUCT_LATENCY + 1 + 2
+    LATENCY = PARABOLA_LATENCY + 2
 
     def __init__(self, *, width: int, ln2: int, linear: int, constant: int, target: str = "generic") -> None:
         self.width = width
@@ -53,24 +79,11 @@ class IExp(Pipelined):
             inputs={"t": width}, outputs={"e": constant.bit_length() + OCTAVES}, latency=self.LATENCY)
 
     def datapath(self, stages: Stages, i: data.View) -> Mapping[str, ValueLike]:
-        limit = OCTAVES * self.ln2
-        rest = stages.stage(
-            Mux(i.t > limit, limit, i.t) if limit < 1 << self.width else i.t, "limited", shape=limit.bit_length())
-        left: list[Value] = []  # bit k: whether 2**k octaves were taken off; none means 30 - z keeps them
-        for bit in reversed(range(OCTAVE_BITS)):
-            octaves = self.ln2 << bit
-            fits = stages.named(rest >= octaves, f"fits_{bit}")
-            left = [stages.stage(flag, f"octave_{bit}_{place}") for place, flag in enumerate([fits, *left], start=bit)]
-            rest = stages.stage(
-                Mux(fits, rest - octaves, rest), f"below_{bit}", shape=unsigned(max((octaves - 1).bit_length(), 1)))
-        shift = OCTAVES - sum((flag << place for place, flag in enumerate(left)), Const(0, 1))
-        shift = stages.stage(shift, "shift", cycles=PRODUCT_LATENCY + 2, shape=unsigned(OCTAVE_BITS))
-
-        difference = stages.stage(rest - self.linear, "difference", shape=signed(self.linear.bit_length() + 1))
-        product = staged_product(stages, stages.stage(rest, "rest"), difference, "product", target=self.target)
+        polynomial, octave = parabola(stages, i.t, ln2=self.ln2, linear=self.linear, constant=self.constant,
+                                      target=self.target)
         width = self.constant.bit_length()
-        total = product + self.constant
-        polynomial = stages.stage(Mux(total < 0, 0, total), "polynomial", shape=unsigned(width))
+        # No octave taken off: all 30 places to the left.
+        shift = stages.stage(OCTAVES - octave, "shift", cycles=PRODUCT_LATENCY + 2, shape=unsigned(OCTAVE_BITS))
         fine = stages.stage(polynomial << shift[:FINE_BITS], "fine", shape=unsigned(width + 7))
         coarse = stages.stage(shift[FINE_BITS:], "coarse")
         e = fine << (coarse << FINE_BITS)

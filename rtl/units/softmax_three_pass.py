@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, ValueLike, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, ValueLike, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -78,7 +78,64 @@ class DistanceExponential(Pipelined):
         }
 
 
-class SoftmaxThreePass(wiring.Component):
+class ThreePasses(wiring.Component):
+    """The maximum of a frame, the sum of its exponentials, the division: scores wait for the one, exponentials for the other.
+
+    ``distance`` takes scores and their maximum; of its results ``total`` goes into the sum, the others wait for the
+    reciprocal of ``divide`` and enter ``scale`` with it. One score per lane per cycle; two buffers of ``2 * max_beats``.
+
+    Members
+    -------
+    i : In(stream.Signature(StructLayout(score, keep, last)))
+    o : Out(stream.Signature(StructLayout(probability, last)))
+    """
+
+    def __init__(
+        self, *, lanes: int, score: Shape, max_beats: int, distance: Pipelined, divide: FrameReciprocal, scale: Pipelined
+    ) -> None:
+        self.lanes = lanes
+        self.score = score
+        self.max_beats = max_beats
+        self.front = LaneMaximum(lanes=lanes, score=score)
+        self.distance = distance
+        self.divide = divide
+        self.scale = scale
+        super().__init__({"i": In(self.front.i.signature.flip()), "o": Out(scale.o.signature)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        scores = {"score": data.ArrayLayout(self.score, self.lanes), "keep": self.lanes}
+        m.submodules.limit = limit = FrameLimit(fields=self.i.payload.shape().members, max_beats=self.max_beats)
+        m.submodules.front = front = self.front
+        m.submodules.maximum = maximum = FrameMaximum(item=scores, value=self.score)
+        m.submodules.scores = waiting_scores = FrameBuffer(
+            item=scores, token={"maximum": self.score}, depth=2 * self.max_beats)
+        m.submodules.distance = distance = self.distance
+        members = distance.o.payload.shape().members
+        item = {name: shape for name, shape in members.items() if name not in ("total", "last")}
+        m.submodules.divide = divide = self.divide
+        m.submodules.total = total = FrameSum(
+            item=item, values={"total": members["total"]}, sums={"total": divide.divisor_width})
+        m.submodules.buffer = buffer = FrameBuffer(
+            item=item, token=divide.o.payload.shape().members, depth=2 * self.max_beats)
+        m.submodules.scale = scale = self.scale
+        link(m, wiring.flipped(self.i), limit.i)
+        for source, sink in (
+            (limit, front), (front, maximum), (maximum, waiting_scores), (waiting_scores, distance), (distance, total),
+            (total, buffer), (buffer, scale),
+        ):
+            link(m, source.o, sink.i)
+        link(m, maximum.token, waiting_scores.token)
+        link(m, divide.o, buffer.token)
+        link(m, scale.o, wiring.flipped(self.o))
+        m.d.comb += [
+            divide.i.valid.eq(total.token.valid), divide.i.payload.divisor.eq(total.token.payload.total),
+            total.token.ready.eq(divide.i.ready),
+        ]
+        return m
+
+
+class SoftmaxThreePass(ThreePasses):
     """Softmax of frames of scores: maximum, sum, division; the order of the scores does not matter.
 
     The arithmetic to the bit is ``softmax_three_pass`` of :mod:`tilewright.sim.golden.units.softmax_maximum`. One score
@@ -106,50 +163,16 @@ class SoftmaxThreePass(wiring.Component):
         self, *, lanes: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
         out_bits: int, max_beats: int, target: str = "generic",
     ) -> None:
-        self.lanes = lanes
-        self.score = signed(score_width)
         self.mantissa_bits = mantissa_bits
         self.guard_bits = guard_bits
-        self.max_beats = max_beats
-        self.front = LaneMaximum(lanes=lanes, score=self.score)
-        self.distance = DistanceExponential(
+        unit_bits = mantissa_bits + guard_bits
+        distance = DistanceExponential(
             lanes=lanes, score_width=score_width, fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
             table=table, target=target)
-        self.scale = ExponentScale(
-            lanes=lanes, mantissa_bits=mantissa_bits, octave=self.distance.octave, drop=mantissa_bits + 16 - out_bits,
-            out_bits=out_bits, has_top=False, target=target)
-        super().__init__({"i": In(self.front.i.signature.flip()), "o": Out(self.scale.o.signature)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        unit_bits = self.mantissa_bits + self.guard_bits
-        total_width = unit_bits + 1 + ceil_log2(self.lanes * self.max_beats)
-        scores = {"score": data.ArrayLayout(self.score, self.lanes), "keep": self.lanes}
-        m.submodules.limit = limit = FrameLimit(fields=self.i.payload.shape().members, max_beats=self.max_beats)
-        m.submodules.front = front = self.front
-        m.submodules.maximum = maximum = FrameMaximum(item=scores, value=self.score)
-        m.submodules.scores = waiting_scores = FrameBuffer(
-            item=scores, token={"maximum": self.score}, depth=2 * self.max_beats)
-        m.submodules.distance = distance = self.distance
-        members = distance.o.payload.shape().members
-        item = {name: members[name] for name in ("mantissa", "octave", "keep")}
-        m.submodules.total = total = FrameSum(item=item, values={"total": members["total"]}, sums={"total": total_width})
-        m.submodules.divide = divide = FrameReciprocal(
-            divisor_width=total_width, start_bits=unit_bits, quotient_bits=RECIPROCAL_BITS, side={})
-        m.submodules.buffer = buffer = FrameBuffer(
-            item=item, token={"reciprocal": RECIPROCAL_BITS}, depth=2 * self.max_beats)
-        m.submodules.scale = scale = self.scale
-        link(m, wiring.flipped(self.i), limit.i)
-        for source, sink in (
-            (limit, front), (front, maximum), (maximum, waiting_scores), (waiting_scores, distance), (distance, total),
-            (total, buffer), (buffer, scale),
-        ):
-            link(m, source.o, sink.i)
-        link(m, maximum.token, waiting_scores.token)
-        link(m, divide.o, buffer.token)
-        link(m, scale.o, wiring.flipped(self.o))
-        m.d.comb += [
-            divide.i.valid.eq(total.token.valid), divide.i.payload.divisor.eq(total.token.payload.total),
-            total.token.ready.eq(divide.i.ready),
-        ]
-        return m
+        super().__init__(
+            lanes=lanes, score=signed(score_width), max_beats=max_beats, distance=distance,
+            divide=FrameReciprocal(divisor_width=unit_bits + 1 + ceil_log2(lanes * max_beats), start_bits=unit_bits,
+                                   quotient_bits=RECIPROCAL_BITS, side={}),
+            scale=ExponentScale(
+                lanes=lanes, mantissa_bits=mantissa_bits, octave=distance.octave, drop=mantissa_bits + 16 - out_bits,
+                out_bits=out_bits, has_top=False, target=target))

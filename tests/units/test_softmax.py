@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tilewright.rtl.units.softmax_exponent import ExponentSum, octave_shape
 from tilewright.sim.golden.units.softmax_exponent import softmax_exponent
-from tilewright.sim.golden.units.softmax_ibert import A, IBertConstants, polynomial_exponential, softmax_ibert
 from tilewright.sim.golden.units.softmax_maximum import softmax_online, softmax_three_pass, softmax_unified
 from tilewright.sim.golden.units.softmax_table import softmax_table
 from tilewright.units import tables
@@ -120,19 +119,3 @@ def test_lanes_left_out_count_for_nothing() -> None:
         got = [softmax_exponent(s, keep, ends(32), table=table, octave=octave, octave_step=8, **FIXED) for s in (score, other)]
         np.testing.assert_array_equal(got[0], got[1])
         assert not got[0][~keep].any()
-
-
-@pytest.mark.parametrize(("bits", "exponential", "probability"), [(16, 1.9e-3, 4.1e-3), (8, 2.4e-2, 5.3e-2)])
-def test_ibert_softmax_has_the_error_of_its_polynomial(bits: int, exponential: float, probability: float) -> None:
-    rng = np.random.default_rng(0)
-    worst = [0.0, 0.0]
-    for _ in range(40):
-        x = rng.normal(0, 3, 128)
-        scale = np.abs(x).max() / ((1 << bits - 1) - 1)
-        p = softmax_ibert(np.rint(x / scale), np.ones(128), ends(128), scale=scale, out_bits=8, max_beats=128)[:, 0]
-        exact = np.exp(x - x.max())
-        worst[1] = max(worst[1], np.abs(p / 256 - exact / exact.sum()).max())
-    distance = np.arange(int(8 / scale))
-    value, z = polynomial_exponential(distance, IBertConstants.of(scale))
-    worst[0] = np.abs(value * A * scale**2 * 2.0**-z - np.exp(-distance * scale)).max()
-    assert worst == pytest.approx([exponential, probability], rel=0.1)
