@@ -23,14 +23,18 @@ class Multiplier(wiring.Component):
         1: input registers; 2: and an output register; 3: and one in between.
     target : str
         "ecp5" instantiates one ``MULT18X18D`` with its registers; "generic" is plain logic.
+    stalls : bool
+        Adds ``enable``, the clock enable of the registers inside the block. An ``EnableInserter`` around, which does not
+        reach into a block, holds those in plain logic.
 
     Members
     -------
-    a : In(a_shape)     b : In(b_shape)     b_enable : In(1)
+    a : In(a_shape)     b : In(b_shape)     b_enable : In(1)     enable : In(1), only with ``stalls``
     p : Out(signed(a_width + b_width)), where an unsigned operand counts one bit more
     """
 
-    def __init__(self, *, a_shape: Shape, b_shape: Shape, latency: int = 2, target: str = "generic") -> None:
+    def __init__(self, *, a_shape: Shape, b_shape: Shape, latency: int = 2, target: str = "generic",
+                 stalls: bool = False) -> None:
         if latency not in (1, 2, 3):
             raise ValueError(f"latency must be 1, 2 or 3, not {latency!r}")
         if target not in TARGETS:
@@ -39,16 +43,19 @@ class Multiplier(wiring.Component):
         self.b_shape = Shape.cast(b_shape)
         self.latency = latency
         self.target = target
+        self.stalls = stalls
         signed_widths = [s.width + (not s.signed) for s in (self.a_shape, self.b_shape)]
         if target == "ecp5" and max(signed_widths) > ecp5.MULTIPLIER_WIDTH:
             raise ValueError(f"operands of {signed_widths} signed bits do not fit an 18 x 18 multiplier")
         super().__init__({
-            "a": In(self.a_shape), "b": In(self.b_shape), "b_enable": In(1), "p": Out(signed(sum(signed_widths)))})
+            "a": In(self.a_shape), "b": In(self.b_shape), "b_enable": In(1), **({"enable": In(1)} if stalls else {}),
+            "p": Out(signed(sum(signed_widths)))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if self.target == "ecp5":
-            m.submodules.dsp = ecp5.mult18x18d(self.a, self.b, self.p, latency=self.latency, b_enable=self.b_enable)
+            m.submodules.dsp = ecp5.mult18x18d(self.a, self.b, self.p, latency=self.latency, b_enable=self.b_enable,
+                                               enable=self.enable if self.stalls else None)
             return m
         a = Signal(self.a_shape, reset_less=True)
         b = Signal(self.b_shape, reset_less=True)

@@ -1,6 +1,6 @@
 """Requantization: bias, scale by multiplier and shift, round, zero point, clamp; one result per cycle."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Elaboratable, EnableInserter, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.delay import delayed
@@ -27,7 +27,7 @@ MAX_MULTIPLIER_BITS = 24
 class Requantize(wiring.Component):
     """``result(t + latency) = clamp(round((acc + bias) * multiplier / 2**shift) + zero_point, low, high)``.
 
-    Exact integers; a feed-forward pipeline without handshake, enable or stall, one result per cycle.
+    Exact integers; a feed-forward pipeline without handshake, one result per cycle; unless it ``stalls``, it never waits.
     Every member belongs to cycle t, except the high half of ``acc`` when ``split`` is set. Roundings:
 
     - ``rne``: to nearest, ties to even. ``half_up``: to nearest, ties up.
@@ -62,6 +62,8 @@ class Requantize(wiring.Component):
         which saves about 85 LUTs per unit where units load their parameters through one place.
     target : str
         "generic" or "ecp5".
+    stalls : bool
+        A cycle in which ``enable`` is low does not count: no register moves.
 
     Members
     -------
@@ -72,13 +74,15 @@ class Requantize(wiring.Component):
     zero_point : In(signed(out_width + 1))
     low, high : In(out_shape)
         ``low <= high``; only with activation "clip".
+    enable : In(1)
+        Only with ``stalls``.
     result : Out(out_shape)
     """
 
     def __init__(
         self, *, acc_width: int, out_shape: Shape, mode: str = "rne",
         multiplier_bits: int = MAX_MULTIPLIER_BITS, activation: str = "clip", split: bool = False,
-        prescale: bool = True, target: str = "generic",
+        prescale: bool = True, target: str = "generic", stalls: bool = False,
     ) -> None:
         out_shape = Shape.cast(out_shape)
         if not 4 <= acc_width <= 48:
@@ -100,12 +104,14 @@ class Requantize(wiring.Component):
         self.split = split
         self.prescale = prescale
         self.target = target
+        self.stalls = stalls
         bounds = {"low": In(out_shape), "high": In(out_shape)} if activation == "clip" else {}
         super().__init__({
             "acc": In(signed(acc_width)), "bias": In(signed(BIAS_WIDTH)),
             "multiplier": In(unsigned(multiplier_bits + (0 if prescale else PRESCALE))),
             "shift": In(SHIFT_WIDTH if prescale else COARSE_BITS),
-            "zero_point": In(signed(out_shape.width + 1)), **bounds, "result": Out(out_shape),
+            "zero_point": In(signed(out_shape.width + 1)), **bounds,
+            **({"enable": In(1)} if stalls else {}), "result": Out(out_shape),
         })
 
     @property
@@ -114,11 +120,11 @@ class Requantize(wiring.Component):
         return requantize_latency(
             acc_width=self.acc_width, mode=self.mode, multiplier_bits=self.multiplier_bits, split=self.split)
 
-    def elaborate(self, platform: object) -> Module:
+    def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
         total = self._sum(m)
         m.submodules.multiply = multiply = WideMultiply(
-            a_width=len(total), b_width=self.multiplier_bits + PRESCALE, target=self.target)
+            a_width=len(total), b_width=self.multiplier_bits + PRESCALE, target=self.target, stalls=self.stalls)
         m.submodules.shift_round = shift_round = ShiftRound(
             product_width=len(multiply.p), quotient_width=self.out_shape.width + 2, mode=self.mode)
         multiplier, coarse = self.multiplier, self.shift
@@ -134,7 +140,10 @@ class Requantize(wiring.Component):
         ]
         clamped = self._clamp(m, shift_round, before_shift + shift_round.latency)
         m.d.comb += self.result.eq(delayed(m, clamped, 1, "result"))
-        return m
+        if not self.stalls:
+            return m
+        m.d.comb += multiply.enable.eq(self.enable)
+        return EnableInserter(self.enable)(m)
 
     def _sum(self, m: Module) -> Value:
         """``acc + bias``; with mode ort, as float32 holds it. The multipliers may lie far away: a register ends it."""

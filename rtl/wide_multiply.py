@@ -73,20 +73,23 @@ class WideMultiply(wiring.Component):
     b_width : int
         Width of the unsigned operand.
     target : str
+    stalls : bool
         Passed on to :class:`Multiplier`.
 
     Members
     -------
     a : In(signed(a_width))    b : In(unsigned(b_width))    p : Out(signed(a_width + b_width))
+    enable : In(1), only with ``stalls``
     """
 
-    def __init__(self, *, a_width: int, b_width: int, target: str = "generic") -> None:
+    def __init__(self, *, a_width: int, b_width: int, target: str = "generic", stalls: bool = False) -> None:
         self.a_width = a_width
         self.b_width = b_width
         self.target = target
-        super().__init__(
-            {"a": In(signed(a_width)), "b": In(unsigned(b_width)), "p": Out(signed(a_width + b_width))}
-        )
+        self.stalls = stalls
+        super().__init__({
+            "a": In(signed(a_width)), "b": In(unsigned(b_width)), "p": Out(signed(a_width + b_width)),
+            **({"enable": In(1)} if stalls else {})})
 
     @property
     def latency(self) -> int:
@@ -99,12 +102,14 @@ class WideMultiply(wiring.Component):
             for j, b in enumerate(split_operand(self.b_width, is_signed=False)):
                 m.submodules[f"multiplier_{i}_{j}"] = multiplier = Multiplier(
                     a_shape=signed(a.width) if a.signed else unsigned(a.width), b_shape=unsigned(b.width),
-                    latency=MULTIPLIER_LATENCY, target=self.target)
+                    latency=MULTIPLIER_LATENCY, target=self.target, stalls=self.stalls)
                 m.d.comb += [
                     multiplier.a.eq(self.a[a.offset:][:a.width]),
                     multiplier.b.eq(self.b[b.offset:][:b.width]),
-                    multiplier.b_enable.eq(1),
+                    multiplier.b_enable.eq(self.enable if self.stalls else 1),
                 ]
+                if self.stalls:
+                    m.d.comb += multiplier.enable.eq(self.enable)
                 product = a.times(b)
                 bits = multiplier.p[:product.width]
                 values.setdefault(product, []).append(

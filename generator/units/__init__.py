@@ -22,6 +22,7 @@ from tilewright.units.mx_codecs import Mxfp4Decode, Mxfp4Encode, Mxint8Decode, M
 from tilewright.units.normalization import LayerNorm, RmsNorm
 from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact, RsqrtDegree
+from tilewright.units.requantize import Requantize
 from tilewright.units.softmax_exponent import SoftmaxOnlineShift, SoftmaxTwoPass
 from tilewright.units.softmax_ibert import SoftmaxIBert
 from tilewright.units.softmax_table import SoftmaxTable
@@ -52,6 +53,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     RmsNorm(),
     IExp(),
     IGelu(),
+    Requantize(),
     ResidualAdd(),
     Dyadic(),
     DyadicAdd(),

@@ -8,6 +8,7 @@ A unit takes beats from a stream and gives beats to a stream. :class:`Elementwis
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from importlib.resources import files
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -81,6 +82,35 @@ class Error:
     bound: bool = False
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A multiplier that a proof of equality takes out: instance ``name`` of instance ``parent`` (``"outer.inner"``) of the RTL.
+
+    In ``parent`` its operands are the nets ``a`` and ``b``, its product is the net ``p``. The operands of a beat are there
+    ``cycle`` cycles after the beat was taken, their product ``latency`` cycles later, nothing stalled.
+    """
+
+    parent: str
+    name: str
+    a_width: int
+    b_width: int
+    cycle: int
+    latency: int
+
+
+@dataclass(frozen=True)
+class Specification:
+    """That ``templates/units/specification/<name>.v.j2`` says what the result of a beat is.
+
+    The template sees what that of the HLS function sees, ``context``, and ``ports``: a name, ``high`` bit and ``signed`` for
+    each field. The module ``specification`` has an input of each and the output ``holds``; with a ``cut`` also the
+    input ``p`` and the outputs ``a`` and ``b``.
+    """
+
+    context: Mapping[str, Any] = dataclass_field(default_factory=dict)
+    cut: Cut | None = None
+
+
 P = TypeVar("P", bound=Parameters)
 
 
@@ -145,6 +175,10 @@ class Unit(ABC, Generic[P]):
     def exhaustive(self, p: P) -> Beats:
         """Every input code once; only where ``domain`` is not None."""
         raise NotImplementedError(f"{self.name} has no exhaustive stimulus")
+
+    def specification(self, p: P) -> Specification | None:
+        """What a proof compares the RTL with, for every input; None where nothing is written down or it takes too long."""
+        return None
 
     def error(self, p: P) -> Error | None:
         """The claim against float64; None where a result is exact."""

@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 from pydantic import Field
 from tilewright.rtl.units import compaction as rtl
 from tilewright.sim.golden.units import selection as golden
-from tilewright.units.base import Elementwise, Parameters, Timing
+from tilewright.units.base import Elementwise, Parameters, Specification, Timing
 from tilewright.units.fields import Beats, Fields, Lanes, sint, uint
 from tilewright.units.stimulus import joined, random_beats
 
@@ -51,6 +51,9 @@ class Compact(Elementwise[CompactParameters]):
 
     def timing(self, p: CompactParameters) -> Timing:
         return Timing(rtl.compaction_latency(p.lanes))
+
+    def specification(self, p: CompactParameters) -> Specification:
+        return Specification({"index_width": ceil_log2(p.lanes)})
 
     def stimulus(self, p: CompactParameters, rng: np.random.Generator, count: int) -> Beats:
         """Every mask with distinct values where that fits ``count``, then masks of every density."""

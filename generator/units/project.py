@@ -60,6 +60,11 @@ class Project:
             return [rtl / f"{self.unit.name}.v"]
         return [rtl / f"{self.unit.name}_{target}.v", rtl / f"{target}_models.v"]
 
+    @property
+    def specification(self) -> Path:
+        """Verilog of the specification; only where the unit has one."""
+        return self.folder / "formal" / "specification.v"
+
     def vectors(self, case: str) -> Path:
         """Folder of a case: ``in.bin``, ``out.bin``, ``cycles.bin``."""
         return self.folder / "sim" / "vectors" / case
@@ -127,10 +132,10 @@ def write_project(
 
 
 def render(unit: Unit[Any], p: Parameters) -> dict[str, str]:
-    """The C++ of a unit, path to text: HLS function, its types, testbench, Makefile, harness."""
+    """Rendered files of a unit, path to text: HLS function, its types, testbench, Makefile, harness, specification."""
     inputs, outputs = unit.input_fields(p), unit.output_fields(p)
     values: dict[str, Any] = dict(unit.hls_context(p))
-    own = {
+    own: dict[str, Any] = {
         "name": unit.name, "input": _described(inputs), "output": _described(outputs),
         "input_words": beat_words(inputs), "output_words": beat_words(outputs),
         "input_last_mask": (1 << (beat_width(inputs) - 1) % WORD_BITS + 1) - 1,
@@ -149,6 +154,13 @@ def render(unit: Unit[Any], p: Parameters) -> dict[str, str]:
         "hls/Makefile": "units/Makefile.j2",
         "sim/harness.cpp": "units/harness.cpp.j2",
     }.items()}
+    if (specification := unit.specification(p)) is not None:
+        for key, value in specification.context.items():
+            check_value(key, value)
+        rendered["formal/specification.v"] = environment.get_template(f"units/specification/{name}.v.j2").render(
+            values | dict(specification.context), ports=[
+                {"name": field, "high": it["width"] * it["lanes"] - 1, "signed": it["signed"] and not it["array"]}
+                for fields in (own["input"], own["output"]) for field, it in fields.items()])
     rendered[f"hls/{name}.h"] = environment.from_string(unit.hls_template()).render(values)
     return rendered | {f"hls/{path}": (templates / "hls" / path).read_text(encoding="utf-8") for path in SHIM}
 

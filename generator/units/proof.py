@@ -200,7 +200,7 @@ def _difference(project: Project, case: str, beat: int, expected: int, actual: i
     beats = project.cases[case].beats
     taken = ""
     if len(project.cases[case].cycles) == len(next(iter(beats.values()))):
-        taken = " of " + ", ".join(f"{name} = {beats[name][beat].tolist()}" for name in inputs)
+        taken = " of " + _values({name: beats[name][beat].tolist() for name in inputs})
     return f"result {beat}{taken}: {'; '.join(texts)}"
 
 
@@ -208,6 +208,10 @@ def _beat(fields: Fields, payload: int) -> dict[str, int | list[int]]:
     words = [payload >> WORD_BITS * word & 0xFFFF_FFFF for word in range(beat_words(fields))]
     values = unpack(fields, np.array([words], np.uint32))
     return {name: values[name][0].tolist() for name in fields}
+
+
+def _values(fields: dict[str, int | list[int]]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in fields.items())
 
 
 def _hls(project: Project, cache: Path, full: bool) -> Iterator[Check]:
@@ -236,6 +240,27 @@ def _formal(project: Project) -> Iterator[Check]:
             project.sources()[0], unit.name, input_width=beat_width(unit.input_fields(p)),
             output_width=beat_width(unit.output_fields(p)), latency=unit.timing(p).latency):
         yield Check(f"formal: {rule}", not message, 0, seconds, message)
+    if (check := equality(project)) is not None:
+        yield check
+
+
+def equality(project: Project) -> Check | None:
+    """RTL and specification, compared for every input; None where there is no specification."""
+    from tilewright.units.equality import disprove
+
+    unit, p = project.unit, project.parameters
+    specification = unit.specification(p)
+    if specification is None:
+        return None
+    inputs, outputs = unit.input_fields(p), unit.output_fields(p)
+    seconds, found = disprove(project.sources()[0], project.specification, unit.name, inputs=inputs, outputs=outputs,
+                              latency=unit.timing(p).latency, cut=specification.cut)
+    message = ""
+    if found is not None:
+        taken, result = _values(_beat(inputs, found.taken)), _values(_beat(outputs, found.result))
+        message = f"{taken} gives {result}" if found.valid else f"{taken} gives nothing in the cycle of its result"
+        message += "" if found.operands else ", and operands of the multiplier are wrong"
+    return Check("formal: equals its specification", found is None, 0, seconds, message)
 
 
 def _mutants(project: Project, cache: Path, seed: int) -> Iterator[Check]:
