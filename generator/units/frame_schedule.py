@@ -12,12 +12,28 @@ class Pass:
     """What stands between two pipelines: a fold of the frame, serial units after it, and the ring of waiting beats.
 
     ``fold`` is the latency of the folded value, ``serials`` the digits of each serial unit on its way, ``depth`` the
-    ring's.
+    ring's. ``ends`` is 1 at the last beat of what it folds, where that is not a frame.
     """
 
     fold: int
     serials: tuple[int, ...]
     depth: int
+    ends: NDArray[np.int64] | None = None
+
+    def state(self) -> "_State":
+        """Before the first cycle."""
+        return _State(self, left=[-1] * len(self.serials), out=[False] * len(self.serials))
+
+
+@dataclass(frozen=True)
+class ReplayPass(Pass):
+    """One whose ring gives frame n twice where ``twice[n]``; the second token comes ``again`` cycles after the first pass."""
+
+    twice: Sequence[bool] = ()
+    again: int = 0
+
+    def state(self) -> "_State":
+        return _ReplayState(self, left=[-1] * len(self.serials), out=[False] * len(self.serials))
 
 
 @dataclass
@@ -39,6 +55,11 @@ class _State:
     taken: bool = False
     token: bool = False  # the ring has its frame's token
     token_leaves: bool = False
+    replays: bool = False  # the next token does not come this way
+
+    def held_from(self) -> int:
+        """The first beat that has a place in the ring."""
+        return self.read
 
     def _folded(self, now: int) -> bool:
         return self.pending and 0 <= self.folded_at <= now
@@ -48,7 +69,7 @@ class _State:
         offers = self.held and self.token
         self.taken = offers and ready
         self.token_leaves = self.taken and ends[self.given]
-        room = self.written - self.read < self.form.depth
+        room = self.written - self.held_from() < self.form.depth
         blocked = self.pending and self.written < len(ends) and ends[self.written]
         return offers, room and not blocked
 
@@ -73,7 +94,7 @@ class _State:
     def _tokens(self, now: int) -> None:
         folded = self._folded(now)
         offered = [folded, *self.out]
-        room = not self.token or self.token_leaves
+        room = (not self.token or self.token_leaves) and not self.replays
         if room:
             self.token = offered[-1]
         if not self.out:
@@ -96,19 +117,62 @@ class _State:
             self.pending = False
 
 
+@dataclass
+class _ReplayState(_State):
+    """Beats are freed as they leave for the last time."""
+
+    form: ReplayPass
+    freed: int = 0
+    frame: int = -1  # that of the token
+    again: bool = False  # it leaves once more
+    second_at: int = -1  # cycle from which the second token is offered
+
+    def held_from(self) -> int:
+        return self.freed
+
+    def look(self, now: int, ready: bool, ends: Sequence[bool]) -> tuple[bool, bool]:
+        offers, room = super().look(now, ready, ends)
+        return offers and not self.again, room  # what leaves once more goes into a sum and no further
+
+    def step(self, now: int, takes: bool, ends: Sequence[bool]) -> None:
+        leaves, again, taken = self.token_leaves, self.again, self.taken
+        super().step(now, takes, ends)
+        self.freed += taken and not again
+        if leaves and again:
+            self.given = self.read = self.freed
+            self.latched = self.fetched = self.held = self.spare = False
+            self.second_at = now + self.form.again
+
+    def _tokens(self, now: int) -> None:
+        free = not self.token or self.token_leaves
+        if self.replays:
+            second = free and 0 <= self.second_at <= now
+            super()._tokens(now)
+            if free:
+                self.token = second
+            if second:
+                self.again = self.replays = False
+                self.second_at = -1
+            return
+        super()._tokens(now)
+        if free and self.token:
+            self.frame += 1
+            self.again = self.replays = self.form.twice[self.frame]
+
+
 def frame_schedule(ends: NDArray[np.int64], pipelines: Sequence[int], passes: Sequence[Pass]) -> NDArray[np.int64]:
     """The cycle in which each result is taken, counted from that of the first beat.
 
     ``pipelines`` are the latencies before, between and behind the ``passes``; ``ends`` is 1 at the last beat of
     each frame. Beats are offered in every cycle and results taken in every cycle.
     """
-    last = ends.astype(bool).tolist()
-    states = [_State(form, left=[-1] * len(form.serials), out=[False] * len(form.serials)) for form in passes]
+    last = [(ends if form.ends is None else form.ends).astype(bool).tolist() for form in passes]
+    states = [form.state() for form in passes]
     full = [0] * len(pipelines)
     exits = [1 << latency - 1 for latency in pipelines]
     taken_at: list[int] = []
     begun, now = 0, 0
-    while len(taken_at) < len(last):
+    while len(taken_at) < len(ends):
         ready = True
         enters = [False] * len(pipelines)
         advances = [True] * len(pipelines)
@@ -121,12 +185,12 @@ def frame_schedule(ends: NDArray[np.int64], pipelines: Sequence[int], passes: Se
                 taken_at.append(now)
             advances[place] = not leaves or ready
             if place:
-                offers, ready = states[place - 1].look(now, advances[place], last)
+                offers, ready = states[place - 1].look(now, advances[place], last[place - 1])
                 enters[place] = offers
-        enters[0] = begun < len(last)
+        enters[0] = begun < len(ends)
         begun += enters[0] and advances[0]
         for place, state in enumerate(states):
-            state.step(now, moves[place], last)
+            state.step(now, moves[place], last[place])
         for place, latency in enumerate(pipelines):
             if advances[place]:
                 full[place] = (full[place] << 1 | enters[place]) & (1 << latency) - 1

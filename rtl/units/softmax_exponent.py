@@ -1,9 +1,9 @@
 """Softmax with exponentials as mantissa and octave: the sum is rescaled by shifts, no multiplier between the passes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -197,32 +197,34 @@ def whole_eights(distance: Value) -> Value:
 class ExponentScale(Pipelined):
     """``p = min((mantissa * reciprocal) >> (top - octave + drop), 2**out_bits - 1)``; latency 6 cycles, 1 beat per cycle.
 
-    Without ``has_top`` the field ``top`` is missing and counts as 0.
+    Without a shape for ``top`` that field is missing and counts as 0. ``top`` is no less than the octave of a kept lane, and
+    p is below ``2**(out_bits + 1)`` before the minimum. Fields in ``side`` go along.
     """
 
     def __init__(
-        self, *, lanes: int, mantissa_bits: int, octave: Shape, drop: int, out_bits: int, has_top: bool = True,
-        target: str = "generic",
+        self, *, lanes: int, mantissa_bits: int, octave: Shape, drop: int, out_bits: int, top: Shape | None = None,
+        side: Mapping[str, ShapeLike] | None = None, target: str = "generic",
     ) -> None:
         self.lanes = lanes
         self.mantissa_bits = mantissa_bits
         self.octave = Shape.cast(octave)
-        self.has_top = has_top
+        self.has_top = top is not None
         self.drop = drop
         self.out_bits = out_bits
+        self.side = dict(side or {})
         self.target = target
         super().__init__(
             inputs={
                 "mantissa": data.ArrayLayout(mantissa_bits + 1, lanes), "octave": data.ArrayLayout(octave, lanes),
-                "keep": lanes, "reciprocal": RECIPROCAL_BITS, **({"top": octave} if has_top else {}), "last": 1,
+                "keep": lanes, "reciprocal": RECIPROCAL_BITS, **({} if top is None else {"top": top}), **self.side, "last": 1,
             },
-            outputs={"probability": data.ArrayLayout(out_bits, lanes), "last": 1},
+            outputs={"probability": data.ArrayLayout(out_bits, lanes), **self.side, "last": 1},
             latency=SCALE_LATENCY)
 
     def datapath(self, stages: Stages, i: data.View) -> dict[str, ValueLike]:
         return {
             "probability": Cat(*(self._lane(stages, i, k) for k in range(self.lanes))),
-            "last": stages.stage(i.last, "last", cycles=self.latency),
+            **{name: stages.stage(i[name], name, cycles=self.latency) for name in (*self.side, "last")},
         }
 
     def _lane(self, stages: Stages, i: data.View, k: int) -> Value:
@@ -230,7 +232,7 @@ class ExponentScale(Pipelined):
         reciprocal = stages.stage(i.reciprocal, f"reciprocal_{k}")
         product = staged_product(stages, mantissa, reciprocal, f"product_{k}", target=self.target) >> self.drop
         below = (i.top if self.has_top else 0) - i.octave[k]
-        distance = stages.stage(clipped(below, self.out_bits + 1), f"distance_{k}", cycles=4)
+        distance = stages.stage(clipped(below, len(product)), f"distance_{k}", cycles=4)
         coarse = stages.stage(product >> whole_eights(distance), f"coarse_{k}")
         fine = stages.stage(distance[:3], f"fine_{k}")
         exact = coarse >> fine
@@ -299,7 +301,7 @@ class SoftmaxExponent(wiring.Component):
             divisor_width=divisor_width, start_bits=mantissa_bits + guard_bits + scale_bits - RECIPROCAL_BITS + 1,
             quotient_bits=RECIPROCAL_BITS, side={"top": shape})
         self.scale = ExponentScale(lanes=lanes, mantissa_bits=mantissa_bits, octave=shape,
-                                   drop=mantissa_bits + scale_bits - out_bits, out_bits=out_bits, target=target)
+                                   drop=mantissa_bits + scale_bits - out_bits, out_bits=out_bits, top=shape, target=target)
         super().__init__({"i": In(self.front.i.signature.flip()), "o": Out(self.scale.o.signature)})
 
     def elaborate(self, platform: object) -> Module:

@@ -2,80 +2,17 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, Shape, ValueLike, signed
+from amaranth.hdl import Module, Shape, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
+from tilewright.rtl.units.distance_exponential import DistanceExponential
 from tilewright.rtl.units.frame_buffer import FrameBuffer, FrameLimit, link
 from tilewright.rtl.units.frame_fold import FrameMaximum, FrameSum
 from tilewright.rtl.units.frame_reciprocal import FrameReciprocal
-from tilewright.rtl.units.lane_tree import tree
-from tilewright.rtl.units.pipeline import Pipelined, Stages
-from tilewright.rtl.units.softmax_exponent import (
-    EXPONENTIAL_LATENCY,
-    RECIPROCAL_BITS,
-    ExponentScale,
-    clipped,
-    exponential,
-    octave_shape,
-    whole_eights,
-)
+from tilewright.rtl.units.pipeline import Pipelined
+from tilewright.rtl.units.softmax_exponent import RECIPROCAL_BITS, ExponentScale
 from tilewright.rtl.units.softmax_table import LaneMaximum
-
-
-def distance_latency(lanes: int) -> int:
-    """Of :class:`DistanceExponential`."""
-    return EXPONENTIAL_LATENCY + 4 + ceil_log2(lanes)
-
-
-class DistanceExponential(Pipelined):
-    """``exp(score - maximum)`` as mantissa and octave, and the sum of a beat's kept ones.
-
-    A term of the sum is ``(mantissa << guard_bits) >> -octave``. Two multipliers and a ROM per lane; latency 14 cycles
-    and one per level of the tree.
-    """
-
-    def __init__(
-        self, *, lanes: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
-        target: str = "generic",
-    ) -> None:
-        self.lanes = lanes
-        self.score_width = score_width
-        self.fraction = fraction
-        self.guard_bits = guard_bits
-        self.table = tuple(table)
-        self.unit_width = mantissa_bits + guard_bits + 1
-        self.target = target
-        self.octave = octave_shape(score_width, fraction)
-        super().__init__(
-            inputs={"score": data.ArrayLayout(signed(score_width), lanes), "keep": lanes, "maximum": signed(score_width),
-                    "last": 1},
-            outputs={"mantissa": data.ArrayLayout(mantissa_bits + 1, lanes),
-                     "octave": data.ArrayLayout(self.octave, lanes), "keep": lanes,
-                     "total": self.unit_width + ceil_log2(lanes), "last": 1},
-            latency=distance_latency(lanes))
-
-    def datapath(self, stages: Stages, i: data.View) -> dict[str, ValueLike]:
-        keep = stages.stage(i.keep, "keep", cycles=1 + EXPONENTIAL_LATENCY)
-        later = 3 + ceil_log2(self.lanes)
-        terms, mantissas, octaves = [], [], []
-        for k in range(self.lanes):
-            distance = stages.stage((i.maximum - i.score[k])[:self.score_width], f"distance_{k}")
-            mantissa, whole = exponential(stages, distance, sign=1, fraction=self.fraction, table=self.table, name=f"_{k}",
-                                          target=self.target)
-            kept = stages.stage(Mux(keep[k], mantissa, 0), f"kept_{k}")
-            places = stages.stage(clipped(whole, self.unit_width), f"places_{k}")
-            coarse = stages.stage((kept << self.guard_bits) >> whole_eights(places), f"coarse_{k}")
-            terms.append(stages.stage(coarse >> stages.stage(places[:3], f"fine_{k}"), f"term_{k}"))
-            mantissas.append(stages.stage(mantissa, f"mantissa_{k}_out", cycles=later))
-            octave = stages.stage(-whole, f"octave_{k}", shape=self.octave)
-            octaves.append(stages.stage(octave, f"octave_{k}_out", cycles=later - 1))
-        return {
-            "mantissa": Cat(*mantissas), "octave": Cat(*octaves),
-            "keep": stages.stage(keep, "keep_out", cycles=later),
-            "total": tree(stages, terms, lambda a, b: a + b, "total"),
-            "last": stages.stage(i.last, "last", cycles=self.latency),
-        }
 
 
 class ThreePasses(wiring.Component):
@@ -175,4 +112,4 @@ class SoftmaxThreePass(ThreePasses):
                                    quotient_bits=RECIPROCAL_BITS, side={}),
             scale=ExponentScale(
                 lanes=lanes, mantissa_bits=mantissa_bits, octave=distance.octave, drop=mantissa_bits + 16 - out_bits,
-                out_bits=out_bits, has_top=False, target=target))
+                out_bits=out_bits, target=target))

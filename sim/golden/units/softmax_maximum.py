@@ -4,8 +4,10 @@ The exponential of a distance t >= 0 (``fraction`` = f bits behind the point): `
 ``n = y >> f``, ``v`` = falling table of ``2**-(y mod 1)``, interpolated, and ``e = (v << guard_bits) >> n``.
 
 - :func:`softmax_three_pass` knows the maximum before the first exponential.
-- :func:`softmax_online` carries a running maximum; when a beat raises it by d, the sum so far becomes
-  ``(total * e(d) + half) >> (mantissa_bits + guard_bits)``: rounded half up, or truncated with ``half`` 0.
+- :func:`softmax_online` carries a running maximum from tile to tile of ``tile_beats`` beats; the last tile of a frame may be
+  shorter. A tile that raises the maximum by d makes of the sum so far ``total * v(d) / 2**(n(d) + mantissa_bits)``, rounded
+  half up or truncated, and adds its own exponentials, which are below the raised maximum. The order within a tile does not
+  matter; that of the tiles does. Tiles of one beat give the algorithm as published.
 - :func:`softmax_unified` starts from a constant, ``center``, and the sum does not depend on any order; a frame with
   a score outside of ``center + [low, high]`` is computed by :func:`softmax_three_pass`.
 
@@ -88,30 +90,28 @@ def softmax_three_pass(
 def softmax_online(
     scores: ArrayLike, keep: ArrayLike, last: ArrayLike, *,
     fraction: int, mantissa_bits: int, guard_bits: int, table: tuple[int, ...], out_bits: int, max_beats: int,
-    rounding: str = "half_up",
+    tile_beats: int = 1, rounding: str = "half_up",
 ) -> NDArray[np.int64]:
     """As :func:`softmax_three_pass`; ``rounding`` is what a rescale does: "half_up" or "truncate"."""
     values, mask = as_beats(scores, keep)
     arithmetic = _Arithmetic(fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits, table=table,
                              out_bits=out_bits)
-    half = 1 << arithmetic.unit_bits - 1 if rounding == "half_up" else 0
     result = np.zeros(values.shape, np.int64)
+    lowest = int(values.min(initial=0))
     for frame in frames(last, max_beats):
-        kept = mask[frame].any(axis=1)
-        lowest = int(values.min())
-        tops = np.where(mask[frame], values[frame], lowest).max(axis=1)
+        score, kept = values[frame], mask[frame]
+        starts = np.arange(0, len(score), tile_beats)
+        tops = np.maximum.reduceat(np.where(kept, score, lowest).max(axis=1), starts)
         running = np.maximum.accumulate(tops)
-        distance = np.where(mask[frame], running[:, None] - values[frame], 0)
-        added = np.where(mask[frame], arithmetic.exponential(distance), 0).sum(axis=1)
-        factors = arithmetic.exponential(np.diff(running, prepend=running[0]))
-        raised = np.diff(running, prepend=running[0]) > 0
+        distance = np.repeat(running, tile_beats)[:len(score), None] - score
+        terms = np.where(kept, arithmetic.exponential(np.where(kept, distance, 0)), 0).sum(axis=1)
+        factors, places = falling_exponential(np.diff(running, prepend=running[0]), fraction=fraction, table=table)
         total = 0
-        for factor, raises, value in zip(factors.tolist(), raised.tolist(), added.tolist(), strict=True):
-            if raises:
-                total = total * factor + half >> arithmetic.unit_bits
-            total += value
-        if kept.any():
-            result[frame] = arithmetic.divide(values[frame], mask[frame], int(running[-1]), total)
+        for factor, place, added in zip(
+                factors.tolist(), places.tolist(), np.add.reduceat(terms, starts).tolist(), strict=True):
+            rescaled = total * factor >> place + mantissa_bits - 1
+            total = (rescaled + (rounding == "half_up") >> 1) + added
+        result[frame] = arithmetic.divide(score, kept, int(running[-1]), total)
     return result
 
 
