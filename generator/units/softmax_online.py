@@ -68,7 +68,7 @@ class SoftmaxOnline(DistanceSoftmax[OnlineSoftmaxParameters]):
 
     def timing(self, p: OnlineSoftmaxParameters) -> Timing:
         return Timing(int(self._schedule(p, np.ones(1, np.int64))[0]), note=(
-            f"of a frame of one beat; a longer one's first result comes up to {p.tile_beats - 2} cycles later after its last beat. "
+            f"of a frame of one beat; a longer one's first result comes up to {p.tile_beats - 2} cycles later. "
             f"Frames shorter than {RECIPROCAL_BITS + 2} beats wait for the division"))
 
     def schedule(self, p: OnlineSoftmaxParameters, beats: Beats) -> NDArray[np.int64]:
