@@ -96,7 +96,8 @@ class FrameBuffer(wiring.Component):
         m = Module()
         item_layout = self.i.payload.shape()
         words = Value.cast(self.i.payload)
-        m.submodules.memory = memory = Memory(shape=len(words), depth=self.depth, init=[])
+        # What is read while it is written is not used: an empty ring.
+        m.submodules.memory = memory = Memory(shape=len(words), depth=self.depth, init=[], attrs={"no_rw_check": 1})
         write_port, read_port = memory.write_port(), memory.read_port()
         m.submodules.output = output = SkidBuffer(shape=item_layout)
         written, read = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))
