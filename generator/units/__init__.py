@@ -27,6 +27,7 @@ from tilewright.units.softmax_exponent import SoftmaxOnlineShift, SoftmaxTwoPass
 from tilewright.units.softmax_ibert import SoftmaxIBert
 from tilewright.units.softmax_table import SoftmaxTable
 from tilewright.units.softmax_three_pass import SoftmaxThreePass
+from tilewright.units.softmax_unified import SoftmaxUnified
 from tilewright.units.topk import TopK
 from tilewright.units.topk_bitonic import TopKBitonic
 
@@ -47,6 +48,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     SoftmaxTwoPass(),
     SoftmaxOnlineShift(),
     SoftmaxThreePass(),
+    SoftmaxUnified(),
     SoftmaxIBert(),
     SoftmaxTable(),
     LayerNorm(),
