@@ -64,10 +64,10 @@ class Requantize(Elementwise[RequantizeParameters]):
                              activation=p.activation, target=target)
 
     def golden(self, p: RequantizeParameters, beats: Beats) -> Beats:
-        bounds = {"low": np.int64(p.out.low), "high": np.int64(p.out.high)}
+        bounds: dict[str, Any] = {"low": p.out.low, "high": p.out.high}
         if p.activation == "relu":
-            bounds["low"] = np.maximum(bounds["low"], beats["zero_point"])
-        return {"y": golden.requantize(**{**bounds, **beats}, mode=p.mode)}
+            bounds["low"] = np.maximum(p.out.low, beats["zero_point"])
+        return {"y": golden.requantize(**bounds | beats, mode=p.mode)}
 
     def hls_context(self, p: RequantizeParameters) -> Mapping[str, Any]:
         return {"requant_mode": p.mode, "activation": p.activation, "out_low": p.out.low, "out_high": p.out.high,
