@@ -30,6 +30,7 @@ from tilewright.units.softmax_three_pass import SoftmaxThreePass
 from tilewright.units.softmax_unified import SoftmaxUnified
 from tilewright.units.topk import TopK
 from tilewright.units.topk_bitonic import TopKBitonic
+from tilewright.units.topk_quickselect import TopKQuickselect
 
 _UNITS: tuple[Unit[Any], ...] = (
     Exp2(),
@@ -78,6 +79,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     IntPack(),
     IntUnpack(),
     TopKBitonic(),
+    TopKQuickselect(),
     CountingSort(),
     Mxfp4Encode(),
     Mxfp4Decode(),

@@ -20,6 +20,20 @@ def compaction_latency(lanes: int) -> int:
     return 2 * network_stages(lanes)
 
 
+def running_counts(stages: Stages, flags: Value, name: str) -> list[Value]:
+    """How many flags up to and including each are set, ``network_stages`` cycles later: a Kogge-Stone network."""
+    lanes = len(flags)
+    sums: list[Value] = [flags[n] for n in range(lanes)]
+    for level in range(ceil_log2(lanes)):
+        step = 1 << level
+        shapes = [Shape(min(n + 1, 2 * step).bit_length()) for n in range(lanes)]
+        sums = [stages.named(sums[n] + sums[n - step] if n >= step else sums[n], f"{name}_{n}_{level}", shape=shapes[n])
+                for n in range(lanes)]
+        if level % LEVELS_PER_STAGE == LEVELS_PER_STAGE - 1 or step << 1 >= lanes:
+            sums = [stages.stage(total, f"{name}_{n}_{level}_q") for n, total in enumerate(sums)]
+    return sums
+
+
 class Compact(Pipelined):
     """Lanes of ``x`` whose bit of ``keep`` is set, moved to the lowest lanes in their order; the rest 0.
 
@@ -60,7 +74,7 @@ class Compact(Pipelined):
 
     def datapath(self, stages: Stages, i: data.View) -> Mapping[str, ValueLike]:
         lanes, index_width = self.lanes, ceil_log2(self.lanes)
-        gaps = self._gaps(stages, ~i.keep)
+        gaps = running_counts(stages, ~i.keep, "gaps")
         cycles = network_stages(lanes)
         kept = stages.stage(i.keep, "kept", cycles=cycles)
         values = [stages.stage(i.x[n], f"x_{n}", cycles=cycles) for n in range(lanes)]
@@ -89,16 +103,3 @@ class Compact(Pipelined):
                     present = [stages.stage(bit, f"present_{n}_{level}") for n, bit in enumerate(present)]
         return {"value": Cat(item[:self.width] for item in items),
                 "index": Cat(item[self.width:moving] for item in items), "count": count}
-
-    def _gaps(self, stages: Stages, dropped: Value) -> list[Value]:
-        """How many lanes up to and including each are dropped, ``network_stages`` cycles later."""
-        lanes = self.lanes
-        sums: list[Value] = [dropped[n] for n in range(lanes)]
-        for level in range(ceil_log2(lanes)):
-            step = 1 << level
-            shapes = [Shape(min(n + 1, 2 * step).bit_length()) for n in range(lanes)]
-            sums = [stages.named(sums[n] + sums[n - step] if n >= step else sums[n], f"gaps_{n}_{level}",
-                                 shape=shapes[n]) for n in range(lanes)]
-            if level % LEVELS_PER_STAGE == LEVELS_PER_STAGE - 1 or step << 1 >= lanes:
-                sums = [stages.stage(total, f"gaps_{n}_{level}_q") for n, total in enumerate(sums)]
-        return sums
