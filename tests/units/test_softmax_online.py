@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.hdl import signed
+from amaranth.sim import Simulator, SimulatorContext
 from amaranth.utils import ceil_log2
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from tilewright.rtl.units.softmax_exponent import ExponentScale
 from tilewright.rtl.units.softmax_online import SHORTEST_TILE, rescale_latency
 from tilewright.rtl.units.softmax_unified import again_latency
 from tilewright.sim.golden.units.softmax_maximum import softmax_online, softmax_three_pass, softmax_unified
@@ -139,3 +142,26 @@ def test_a_window_that_makes_no_sum_is_refused_with_the_nearest_that_does(
     if field != "center":
         with pytest.raises(ValidationError):
             UnifiedSoftmaxParameters(**{field: legal + (1 if legal > 0 else -1)})
+
+
+def test_a_probability_far_below_the_highest_is_0_whatever_its_width() -> None:
+    """The product of mantissa and reciprocal is at most 1: as many places as it has bits leave nothing of it."""
+    for out_bits in range(2, 17):
+        scale = ExponentScale(lanes=1, mantissa_bits=15, octave=signed(8), drop=30 - out_bits, out_bits=out_bits)
+        seen: list[int] = []
+
+        async def bench(ctx: SimulatorContext, scale: ExponentScale = scale, seen: list[int] = seen) -> None:
+            ctx.set(scale.o.ready, 1)
+            ctx.set(scale.i.payload.keep, 1)
+            ctx.set(scale.i.payload.mantissa[0], 1 << 15)
+            ctx.set(scale.i.payload.reciprocal, 1 << 16)
+            for places in range(1, 32):
+                ctx.set(scale.i.payload.octave[0], -places)
+                await ctx.tick().repeat(scale.latency)
+                seen.append(ctx.get(scale.o.payload.probability[0]))
+
+        simulator = Simulator(scale)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(bench)
+        simulator.run()
+        assert seen == [min((2 << out_bits) >> places, (1 << out_bits) - 1) for places in range(1, 32)]
