@@ -37,11 +37,11 @@ class TopKQuickselect(wiring.Component):
     that there is room for. The pivot is the first value of the middle word, ``words // 2``, so that the cycles of a frame
     follow from its values; the results do not depend on the choice.
 
-    With ``s = ceil(log2(lanes) / 2)`` a round over ``n`` values takes ``ceil(n / lanes) + 3 * s + 8`` cycles. The results of a
-    frame begin ``3 * s + 11`` cycles after its last beat and the rounds, later where nothing of its first beats is picked; a
-    frame of at most ``k`` values needs no round. The next frame is taken when the frame of ``b`` beats has been read once
-    more, ``b + 1`` cycles after the last round; its rounds go on while results leave. Of 1024 random values, 8 lanes,
-    the 64 greatest take 11 rounds and 471 cycles on average. A reset drops everything.
+    With ``s = ceil(log2(lanes) / 2)`` a round over ``n`` values takes ``ceil(n / lanes) + 3 * s + 8`` cycles. Latency from a
+    frame's last beat to its first result ``3 * s + 11`` cycles and the rounds, more where nothing of its first beats is
+    picked; a frame of at most ``k`` values needs no round. The next frame is taken when the frame of ``b`` beats has been
+    read once more, ``b + 1`` cycles after the last round; its rounds go on while results leave. Of 1024 random values, 8
+    lanes, the 64 greatest take 11 rounds and 471 cycles on average. A reset drops everything.
 
     Reference: Wang et al., "SpAtten: Efficient Sparse Attention Architecture with Cascade Token and Head Pruning", HPCA
     2021, section IV-B; Hoare, "Algorithm 65: Find", Communications of the ACM, 1961. The choice of the pivot is our own.
