@@ -23,6 +23,7 @@ from tilewright.units.normalization import LayerNorm, RmsNorm
 from tilewright.units.prefix_sum import PrefixSum
 from tilewright.units.reciprocal import Divide, Isqrt, Reciprocal, ReciprocalExact, RsqrtDegree
 from tilewright.units.requantize import Requantize
+from tilewright.units.softmax_edge_moe import SoftmaxEdgeMoe
 from tilewright.units.softmax_exponent import SoftmaxOnlineShift, SoftmaxTwoPass
 from tilewright.units.softmax_ibert import SoftmaxIBert
 from tilewright.units.softmax_table import SoftmaxTable
@@ -51,6 +52,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     SoftmaxThreePass(),
     SoftmaxUnified(),
     SoftmaxIBert(),
+    SoftmaxEdgeMoe(),
     SoftmaxTable(),
     LayerNorm(),
     RmsNorm(),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import ValueLike, signed
+from amaranth.hdl import Value, ValueLike, signed
 from amaranth.lib import data
 from tilewright.rtl.units.constant_multiply import constant_multiply_latency, times_constant
 from tilewright.rtl.units.exp2 import FALLING_POWER_LATENCY, falling_power
@@ -17,6 +17,21 @@ TO_BASE_2_LATENCY = constant_multiply_latency(LOG2E)
 def exponent_width(width: int, fraction_bits: int) -> int:
     """Bits of the integer part of ``x * log2(e)`` for an ``x`` of ``width`` bits, unsigned or two's complement alike."""
     return ((LOG2E << width) + (1 << LOG2E_BITS) >> LOG2E_BITS + fraction_bits).bit_length()
+
+
+EXP_LATENCY = TO_BASE_2_LATENCY + FALLING_POWER_LATENCY
+
+
+def falling_exponential(
+    stages: Stages, t: Value, *, table: Sequence[int], fraction_bits: int, octave_bits: int, table_bits: int,
+    value_bits: int, guard_bits: int, name: str = "", target: str = "generic",
+) -> Value:
+    """What :class:`Exp` computes of ``t``, 11 stages later."""
+    y = stages.named(
+        times_constant(stages, t, LOG2E, drop=LOG2E_BITS + fraction_bits - octave_bits, name=f"octaves{name}"), f"y{name}",
+        shape=exponent_width(len(t), fraction_bits) + octave_bits)
+    return falling_power(stages, y, table=table, fraction_bits=octave_bits, table_bits=table_bits, value_bits=value_bits,
+                         guard_bits=guard_bits, name=name, target=target)
 
 
 class Exp(Pipelined):
@@ -51,7 +66,7 @@ class Exp(Pipelined):
     o : Out(stream.Signature(StructLayout({"e": value_bits + guard_bits + 1})))
     """
 
-    LATENCY = TO_BASE_2_LATENCY + FALLING_POWER_LATENCY
+    LATENCY = EXP_LATENCY
 
     def __init__(
         self, *, table: Sequence[int], width: int, fraction_bits: int, octave_bits: int, table_bits: int,
@@ -70,13 +85,9 @@ class Exp(Pipelined):
         super().__init__(inputs={"t": width}, outputs={"e": value_bits + guard_bits + 1}, latency=self.LATENCY)
 
     def datapath(self, stages: Stages, i: data.View) -> Mapping[str, ValueLike]:
-        drop = LOG2E_BITS + self.fraction_bits - self.octave_bits
-        n_width = exponent_width(self.width, self.fraction_bits)
-        y = stages.named(times_constant(stages, i.t, LOG2E, drop=drop, name="octaves"), "y",
-                         shape=n_width + self.octave_bits)
-        return {"e": falling_power(
-            stages, y, table=self.table, fraction_bits=self.octave_bits, table_bits=self.table_bits,
-            value_bits=self.value_bits, guard_bits=self.guard_bits, target=self.target)}
+        return {"e": falling_exponential(
+            stages, i.t, table=self.table, fraction_bits=self.fraction_bits, octave_bits=self.octave_bits,
+            table_bits=self.table_bits, value_bits=self.value_bits, guard_bits=self.guard_bits, target=self.target)}
 
 
 class ExpParts(Pipelined):

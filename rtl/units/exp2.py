@@ -14,21 +14,21 @@ HALF_SHIFT = 3  # bits of a shift distance that one stage of multiplexers evalua
 
 def falling_power(
     stages: Stages, t: Value, *, table: Sequence[int], fraction_bits: int, table_bits: int, value_bits: int, guard_bits: int,
-    target: str = "generic",
+    name: str = "", target: str = "generic",
 ) -> Value:
     """What :class:`Exp2` computes of ``t``, 8 stages later."""
     lower_bits = fraction_bits - table_bits
     value = interpolated(
-        stages, table, t[lower_bits:fraction_bits], t[:lower_bits], rounding="ceiling", name="value", target=target)
+        stages, table, t[lower_bits:fraction_bits], t[:lower_bits], rounding="ceiling", name=f"value{name}", target=target)
     n = t[fraction_bits:]
-    vanishes = stages.stage(n >= value_bits + guard_bits, "vanishes", cycles=INTERPOLATE_LATENCY)
-    n = stages.stage(n[:ceil_log2(value_bits + guard_bits)], "n", cycles=INTERPOLATE_LATENCY)
+    vanishes = stages.stage(n >= value_bits + guard_bits, f"vanishes{name}", cycles=INTERPOLATE_LATENCY)
+    n = stages.stage(n[:ceil_log2(value_bits + guard_bits)], f"n{name}", cycles=INTERPOLATE_LATENCY)
 
     raised = Cat(Const(0, guard_bits), value[:value_bits + 1])
-    fine = stages.stage(raised >> n[:HALF_SHIFT], "fine")
-    coarse = stages.stage(n[HALF_SHIFT:], "coarse") << HALF_SHIFT
-    vanishes = stages.stage(vanishes, "vanishes_too")
-    return stages.stage(Mux(vanishes, 0, fine >> coarse), "e", shape=value_bits + guard_bits + 1)
+    fine = stages.stage(raised >> n[:HALF_SHIFT], f"fine{name}")
+    coarse = stages.stage(n[HALF_SHIFT:], f"coarse{name}") << HALF_SHIFT
+    vanishes = stages.stage(vanishes, f"vanishes_too{name}")
+    return stages.stage(Mux(vanishes, 0, fine >> coarse), f"e{name}", shape=value_bits + guard_bits + 1)
 
 
 class Exp2(Pipelined):

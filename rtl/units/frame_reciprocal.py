@@ -38,14 +38,22 @@ class FrameReciprocal(FrameSerial):
                          steps=quotient_bits)
 
     def digits(self, m: Module, i: data.View, start: Value, step: Value, left: Value) -> Mapping[str, Value]:
-        divisor = Signal(self.divisor_width, reset_less=True)
-        remainder = Signal(self.divisor_width + 1, reset_less=True)
-        quotient = Signal(self.quotient_bits, reset_less=True)
-        difference = Signal(self.divisor_width + 2)  # its top bit: the divisor does not fit
-        m.d.comb += difference.eq(remainder - divisor)
-        fits = ~difference[-1]
-        with m.If(start):
-            m.d.sync += [divisor.eq(i.divisor), remainder.eq(1 << self.start_bits)]
-        with m.If(step):
-            m.d.sync += [quotient.eq(quotient << 1 | fits), remainder.eq(Mux(fits, difference, remainder) << 1)]
-        return {"reciprocal": quotient}
+        return {"reciprocal": reciprocal_digits(m, i.divisor, start, step, start_bits=self.start_bits,
+                                                quotient_bits=self.quotient_bits)}
+
+
+def reciprocal_digits(
+    m: Module, divisor: Value, start: Value, step: Value, *, start_bits: int, quotient_bits: int
+) -> Signal:
+    """The register of ``floor(2**(start_bits + quotient_bits - 1) / divisor)``: the divisor on ``start``, a bit each step."""
+    kept = Signal(len(divisor), reset_less=True, name="divisor")
+    remainder = Signal(len(divisor) + 1, reset_less=True, name="remainder")
+    quotient = Signal(quotient_bits, reset_less=True, name="quotient")
+    difference = Signal(len(divisor) + 2, name="difference")  # its top bit: the divisor does not fit
+    m.d.comb += difference.eq(remainder - kept)
+    fits = ~difference[-1]
+    with m.If(start):
+        m.d.sync += [kept.eq(divisor), remainder.eq(1 << start_bits)]
+    with m.If(step):
+        m.d.sync += [quotient.eq(quotient << 1 | fits), remainder.eq(Mux(fits, difference, remainder) << 1)]
+    return quotient
