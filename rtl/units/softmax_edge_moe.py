@@ -208,7 +208,8 @@ class SoftmaxEdgeMoe(wiring.Component):
         probability = floor(exp(score - bias) * floor(1 / total))
 
     ``exp`` is that of :class:`tilewright.rtl.units.exp.Exp` with ``fraction`` bits of octaves and value, no guard bits,
-    and 0 for distances from 16 on. A total has the bits that ``max_beats // rows`` scores need: it never wraps.
+    and 0 for distances from 16 on. A total has the bits that ``max_beats // rows`` scores need: it never wraps. Error 4e-6 of
+    a probability, most of it from log2(e) with 16 fraction bits.
 
     One score per lane per cycle; one buffer of frames; ten multipliers per lane. Latency 69 cycles from a
     frame's last beat to its first result. Frames of at least 25 beats stream back to back. A frame without ``last``
