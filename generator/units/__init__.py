@@ -26,6 +26,7 @@ from tilewright.units.requantize import Requantize
 from tilewright.units.softmax_edge_moe import SoftmaxEdgeMoe
 from tilewright.units.softmax_exponent import SoftmaxOnlineShift, SoftmaxTwoPass
 from tilewright.units.softmax_ibert import SoftmaxIBert
+from tilewright.units.softmax_online import SoftmaxOnline
 from tilewright.units.softmax_table import SoftmaxTable
 from tilewright.units.softmax_three_pass import SoftmaxThreePass
 from tilewright.units.softmax_unified import SoftmaxUnified
@@ -50,6 +51,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     SoftmaxTwoPass(),
     SoftmaxOnlineShift(),
     SoftmaxThreePass(),
+    SoftmaxOnline(),
     SoftmaxUnified(),
     SoftmaxIBert(),
     SoftmaxEdgeMoe(),
