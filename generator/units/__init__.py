@@ -18,6 +18,7 @@ from tilewright.units.fixed_point import FixedConvert, FixedDecode, FixedEncode
 from tilewright.units.float_codecs import Bf16Decode, Bf16Encode, E4m3Decode, E4m3Encode, E5m2Decode, E5m2Encode
 from tilewright.units.ibert import IExp, IGelu
 from tilewright.units.int_pack import IntPack, IntUnpack
+from tilewright.units.layer_norm_ibert import LayerNormIBert
 from tilewright.units.mx_codecs import Mxfp4Decode, Mxfp4Encode, Mxint8Decode, Mxint8Encode
 from tilewright.units.normalization import LayerNorm, RmsNorm
 from tilewright.units.prefix_sum import PrefixSum
@@ -58,6 +59,7 @@ _UNITS: tuple[Unit[Any], ...] = (
     SoftmaxTable(),
     LayerNorm(),
     RmsNorm(),
+    LayerNormIBert(),
     IExp(),
     IGelu(),
     Requantize(),

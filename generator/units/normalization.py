@@ -21,19 +21,24 @@ FEATURES = 768  # values of a measured frame
 MEAN, DEVIATION = 0.3, 1.5  # of a measured frame, before it is scaled to the whole range of a value
 
 
-class NormalizeParameters(Parameters):
-    """Of :class:`tilewright.rtl.units.normalization.Normalize`."""
+class ValueParameters(Parameters):
+    """Of frames of values."""
 
     lanes: Literal[1, 4, 8, 16] = Field(default=1, description="values per beat")
     width: int = Field(default=16, ge=4, le=17, description="bits of a value, signed")
-    epsilon: int = Field(default=0, ge=0, lt=1 << 32, description="added to the sum of squares: eps * n / scale**2")
-    out_fraction: int = Field(default=20, ge=16, le=24, description="a result is in units of 2**-out_fraction")
     max_beats: int = Field(default=1024, ge=2, le=4096, description="beats of the longest frame; longer ones are cut")
 
     def refusals(self) -> Iterator[Refusal]:
         if self.max_beats & self.max_beats - 1:
             yield Refusal("max_beats", "is not a power of two, which the ring of waiting beats needs",
                           1 << self.max_beats.bit_length() - 1)
+
+
+class NormalizeParameters(ValueParameters):
+    """Of :class:`tilewright.rtl.units.normalization.Normalize`."""
+
+    epsilon: int = Field(default=0, ge=0, lt=1 << 32, description="added to the sum of squares: eps * n / scale**2")
+    out_fraction: int = Field(default=20, ge=16, le=24, description="a result is in units of 2**-out_fraction")
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -44,6 +49,57 @@ class NormalizeParameters(Parameters):
     def widths(self) -> rtl.Widths:
         """Of sums and variance."""
         return rtl.Widths(width=self.width, lanes=self.lanes, max_beats=self.max_beats, epsilon=self.epsilon)
+
+
+def values_input(p: ValueParameters) -> Fields:
+    """``x`` per lane; bit k of ``keep``: lane k counts; ``last`` of the frame."""
+    return {"x": Lanes(sint(p.width), p.lanes), "keep": uint(p.lanes), "last": flag}
+
+
+def values_stimulus(p: ValueParameters, rng: np.random.Generator, count: int) -> Beats:
+    """Frames as measured unless ``count`` is small, then equal, one-hot, extreme, sorted, normal and random ones."""
+    parts = [measured_values(p)] if count >= SHORT_BEATS else []
+    left = count - sum(len(part["last"]) for part in parts)
+    beats = frames_of_scores(sint(p.width), p.lanes, p.max_beats, rng, left, max(1, 1 << p.width - 4))
+    return joined([*parts, {"x": beats["score"], "keep": beats["keep"], "last": beats["last"]}])
+
+
+def measured_values(p: ValueParameters) -> Beats:
+    """The same frames whatever the seed of a proof."""
+    rng = np.random.default_rng(MEASURED_SEED)
+    length = min(FEATURES // p.lanes, p.max_beats)
+    frames = []
+    for _ in range(MEASURED_FRAMES):
+        values = rng.normal(MEAN, DEVIATION, (length, p.lanes))
+        frames.append(np.rint(values * (sint(p.width).high / np.abs(values).max())).astype(np.int64))
+    return {"x": np.concatenate(frames), "keep": np.full(MEASURED_FRAMES * length, (1 << p.lanes) - 1, np.int64),
+            "last": frame_ends([length] * MEASURED_FRAMES)}
+
+
+def values_error(
+    p: ValueParameters, figure: float | None, *, centered: bool, out_fraction: int, epsilon: int = 0
+) -> Error | None:
+    """Against float64 on the same values, epsilon included; the results times the root of the frame's length.
+
+    None without a figure, or where a measured frame is too long.
+    """
+    if figure is None or p.lanes * p.max_beats < FEATURES:
+        return None
+    count = len(measured_values(p)["last"])
+
+    def deviation(inputs: Beats, outputs: Beats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        exact, errors = [], []
+        for frame in frame_slices(inputs["last"][:count]):
+            x = inputs["x"][frame].astype(np.float64)
+            y = x - x.mean() if centered else x
+            wanted = y / np.sqrt(((y * y).sum() + epsilon) / x.size)
+            got = outputs["o"][frame] * np.sqrt(x.size) / (1 << out_fraction)
+            exact.append(wanted.ravel())
+            errors.append((got - wanted).ravel())
+        return np.concatenate(exact), np.concatenate(errors)
+
+    quantity = f"sqrt(n) * o / 2^{out_fraction} - {'(x - mean) / sigma' if centered else 'x / rms'}"
+    return Error(figure, quantity, "exact result", deviation)
 
 
 class _Normalize(Unit[NormalizeParameters]):
@@ -60,7 +116,7 @@ class _Normalize(Unit[NormalizeParameters]):
     )
 
     def input_fields(self, p: NormalizeParameters) -> Fields:
-        return {"x": Lanes(sint(p.width), p.lanes), "keep": uint(p.lanes), "last": flag}
+        return values_input(p)
 
     def output_fields(self, p: NormalizeParameters) -> Fields:
         return {"o": Lanes(sint(p.out_fraction + 2), p.lanes), "last": flag}
@@ -90,46 +146,11 @@ class _Normalize(Unit[NormalizeParameters]):
         return frame_schedule(ends, [rtl.front_latency(p.lanes), rtl.SCALE_LATENCY], [between])
 
     def stimulus(self, p: NormalizeParameters, rng: np.random.Generator, count: int) -> Beats:
-        """Frames as measured unless ``count`` is small, then equal, one-hot, extreme, sorted, normal and random ones."""
-        parts = [self._measured(p)] if count >= SHORT_BEATS else []
-        left = count - sum(len(part["last"]) for part in parts)
-        beats = frames_of_scores(sint(p.width), p.lanes, p.max_beats, rng, left, max(1, 1 << p.width - 4))
-        return joined([*parts, {"x": beats["score"], "keep": beats["keep"], "last": beats["last"]}])
-
-    @staticmethod
-    def _measured(p: NormalizeParameters) -> Beats:
-        rng = np.random.default_rng(MEASURED_SEED)
-        length = min(FEATURES // p.lanes, p.max_beats)
-        frames = []
-        for _ in range(MEASURED_FRAMES):
-            values = rng.normal(MEAN, DEVIATION, (length, p.lanes))
-            frames.append(np.rint(values * (sint(p.width).high / np.abs(values).max())).astype(np.int64))
-        return {"x": np.concatenate(frames), "keep": np.full(MEASURED_FRAMES * length, (1 << p.lanes) - 1, np.int64),
-                "last": frame_ends([length] * MEASURED_FRAMES)}
+        return values_stimulus(p, rng, count)
 
     def error(self, p: NormalizeParameters) -> Error | None:
-        figure = self.figures.get((p.width, p.out_fraction, p.epsilon))
-        if figure is None or p.lanes * p.max_beats < FEATURES:
-            return None
-        return self.measured_error(p, figure)
-
-    def measured_error(self, p: NormalizeParameters, figure: float) -> Error:
-        """Against float64 on the same values, epsilon included; the results times the root of the frame's length."""
-        count = len(self._measured(p)["last"])
-
-        def deviation(inputs: Beats, outputs: Beats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            exact, errors = [], []
-            for frame in frame_slices(inputs["last"][:count]):
-                x = inputs["x"][frame].astype(np.float64)
-                y = x - x.mean() if self.centered else x
-                wanted = y / np.sqrt(((y * y).sum() + p.epsilon) / x.size)
-                got = outputs["o"][frame] * np.sqrt(x.size) / (1 << p.out_fraction)
-                exact.append(wanted.ravel())
-                errors.append((got - wanted).ravel())
-            return np.concatenate(exact), np.concatenate(errors)
-
-        quantity = f"sqrt(n) * o / 2^{p.out_fraction} - {'(x - mean) / sigma' if self.centered else 'x / rms'}"
-        return Error(figure, quantity, "exact result", deviation)
+        return values_error(p, self.figures.get((p.width, p.out_fraction, p.epsilon)), centered=self.centered,
+                            out_fraction=p.out_fraction, epsilon=p.epsilon)
 
 
 class LayerNorm(_Normalize):

@@ -41,6 +41,12 @@ class Widths:
         return (*mean, self.variance // 2 - 1, ROOT_BITS, FACTOR_BITS)
 
 
+def rearranged(m: Module, source: wiring.PureInterface, sink: wiring.PureInterface) -> None:
+    """Connect two streams by the names of the sink's fields."""
+    m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
+    m.d.comb += [sink.payload[name].eq(source.payload[name]) for name in sink.payload.shape().members]
+
+
 class LaneSquares(Pipelined):
     """The sum of a beat's kept values, of their squares, and their count; one multiplier per lane."""
 
@@ -76,16 +82,16 @@ class FrameMean(FrameSerial):
     """``mean = rhe(total / count)`` as magnitude and sign, and ``weight = 2 * |total| - count * |mean|``.
 
     Restoring division and one more step for the rounding. ``mean * weight`` is what the sum of squares loses when the mean
-    is taken off every value.
+    is taken off every value; without ``has_weight`` it is missing.
     """
 
-    def __init__(self, *, width: int, widths: Widths, side: Mapping[str, ShapeLike]) -> None:
+    def __init__(self, *, width: int, widths: Widths, side: Mapping[str, ShapeLike], has_weight: bool = True) -> None:
         self.width = width
         self.widths = widths
+        self.weight: dict[str, ShapeLike] = {"weight": widths.total.width + 1} if has_weight else {}
         super().__init__(
-            inputs={"total": widths.total, "count": widths.count},
-            outputs={"mean": width, "negative": 1, "weight": widths.total.width + 1}, side=side,
-            steps=widths.total.width + 1)
+            inputs={"total": widths.total, "count": widths.count}, outputs={"mean": width, "negative": 1, **self.weight},
+            side=side, steps=widths.total.width + 1)
 
     def digits(self, m: Module, i: data.View, start: Value, step: Value, left: Value) -> Mapping[str, ValueLike]:
         bits = self.widths.total.width
@@ -108,10 +114,8 @@ class FrameMean(FrameSerial):
                              remainder.eq(Mux(difference[-1], brought_down, difference))]
         none = count == 0
         left_over = (remainder - Mux(up, count, 0)).as_signed()
-        return {
-            "mean": Mux(none, 0, quotient + up), "negative": negative,
-            "weight": (magnitude + left_over)[:bits + 1],
-        }
+        weight = (magnitude + left_over)[:bits + 1]
+        return {"mean": Mux(none, 0, quotient + up), "negative": negative, **{name: weight for name in self.weight}}
 
 
 class FrameVariance(FrameSerial):
@@ -141,15 +145,15 @@ class FrameVariance(FrameSerial):
 
 
 class FrameLeading(FrameSerial):
-    """``normal``: the variance shifted left by pairs of bits until one of the highest two is set; ``exponent`` says how far.
+    """``radicand``: the variance shifted left by pairs of bits until one of the highest two is set; ``exponent`` says how far.
 
-    ``normal`` has 32 bits, ``floor(variance * 2**(30 - 2 * exponent))``; two bits per step.
+    ``radicand`` has 32 bits, ``floor(variance * 2**(30 - 2 * exponent))``; two bits per step.
     """
 
     def __init__(self, *, widths: Widths, side: Mapping[str, ShapeLike]) -> None:
         self.widths = widths
         super().__init__(inputs={"variance": widths.variance},
-                         outputs={"normal": 2 * ROOT_BITS, "exponent": widths.exponent}, side=side,
+                         outputs={"radicand": 2 * ROOT_BITS, "exponent": widths.exponent}, side=side,
                          steps=widths.variance // 2 - 1)
 
     def digits(self, m: Module, i: data.View, start: Value, step: Value, left: Value) -> Mapping[str, ValueLike]:
@@ -159,23 +163,24 @@ class FrameLeading(FrameSerial):
             m.d.sync += [variance.eq(i.variance), exponent.eq(self.widths.variance // 2 - 1)]
         with m.If(step & ~variance[-2:].any()):
             m.d.sync += [variance.eq(variance << 2), exponent.eq(exponent - 1)]
-        return {"normal": variance[-2 * ROOT_BITS:], "exponent": exponent}
+        return {"radicand": variance[-2 * ROOT_BITS:], "exponent": exponent}
 
 
 class FrameRoot(FrameSerial):
-    """``divisor = floor(sqrt(normal))``, exact, a bit per step; a trial subtraction of 18 bits."""
+    """``divisor = floor(sqrt(radicand))`` of ``bits`` bits, exact, a bit per step; a trial subtraction of ``bits + 2`` bits."""
 
-    def __init__(self, *, side: Mapping[str, ShapeLike]) -> None:
-        super().__init__(inputs={"normal": 2 * ROOT_BITS}, outputs={"divisor": ROOT_BITS}, side=side, steps=ROOT_BITS)
+    def __init__(self, *, bits: int, side: Mapping[str, ShapeLike]) -> None:
+        self.bits = bits
+        super().__init__(inputs={"radicand": 2 * bits}, outputs={"divisor": bits}, side=side, steps=bits)
 
     def digits(self, m: Module, i: data.View, start: Value, step: Value, left: Value) -> Mapping[str, ValueLike]:
-        radicand = Signal(2 * ROOT_BITS, reset_less=True)  # leaves at the top, two bits a step
-        root, remainder = Signal(ROOT_BITS, reset_less=True), Signal(ROOT_BITS + 1, reset_less=True)
+        radicand = Signal(2 * self.bits, reset_less=True)  # leaves at the top, two bits a step
+        root, remainder = Signal(self.bits, reset_less=True), Signal(self.bits + 1, reset_less=True)
         brought_down = Cat(radicand[-2:], remainder)
-        difference = Signal(ROOT_BITS + 4)  # its top bit: the trial does not fit
+        difference = Signal(self.bits + 4)  # its top bit: the trial does not fit
         m.d.comb += difference.eq(brought_down - Cat(Const(1, 2), root))
         with m.If(start):
-            m.d.sync += [radicand.eq(i.normal), root.eq(0), remainder.eq(0)]
+            m.d.sync += [radicand.eq(i.radicand), root.eq(0), remainder.eq(0)]
         with m.If(step):
             m.d.sync += [radicand.eq(radicand << 2), root.eq(Cat(~difference[-1], root)),
                          remainder.eq(Mux(difference[-1], brought_down, difference))]
@@ -277,7 +282,7 @@ class Normalize(wiring.Component):
         m.submodules.sums = sums = FrameSum(item=item, values={name: field for name, field in values.items()}, sums={
             "total": widths.total, "squares": widths.squares, "count": widths.count})
         m.submodules.leading = leading = FrameLeading(widths=widths, side=self.mean)
-        m.submodules.root = root = FrameRoot(side={"exponent": widths.exponent, **self.mean})
+        m.submodules.root = root = FrameRoot(bits=ROOT_BITS, side={"exponent": widths.exponent, **self.mean})
         m.submodules.divide = divide = FrameReciprocal(
             divisor_width=ROOT_BITS, start_bits=ROOT_BITS - 1, quotient_bits=FACTOR_BITS,
             side={"exponent": widths.exponent, **self.mean})
@@ -293,7 +298,7 @@ class Normalize(wiring.Component):
             m.submodules.average = average = FrameMean(width=self.width, widths=widths, side={"squares": widths.squares})
             m.submodules.variance = variance = FrameVariance(
                 width=self.width, widths=widths, epsilon=self.epsilon, side={})
-            self._rearranged(m, sums.token, average.i)
+            rearranged(m, sums.token, average.i)
             link(m, average.o, variance.i)
             link(m, variance.o, leading.i)
         else:
@@ -302,9 +307,3 @@ class Normalize(wiring.Component):
                 leading.i.payload.variance.eq(sums.token.payload.squares + self.epsilon),
             ]
         return m
-
-    @staticmethod
-    def _rearranged(m: Module, source: wiring.PureInterface, sink: wiring.PureInterface) -> None:
-        """Connect by the names of the fields."""
-        m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
-        m.d.comb += [sink.payload[name].eq(source.payload[name]) for name in sink.payload.shape().members]

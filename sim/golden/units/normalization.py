@@ -8,6 +8,9 @@ Per frame of n kept values x (LayerNorm): ``mean = rhe(sum(x) / n)``, to nearest
 ``o * sqrt(n)``: the square root of the length is a constant that belongs into the scale of what follows, as do the gains.
 V = 0 gives ``o = 0``.
 
+:func:`layer_norm_ibert` is the paper's own LayerNorm: the variance of shortened values, and a factor of as many bits as the
+standard deviation leaves.
+
 Source: Kim et al., "I-BERT: Integer-only BERT Quantization", ICML 2021, section 3.6; the normalising shift, which keeps the
 factor's precision whatever the variance, is our own.
 """
@@ -37,6 +40,39 @@ def normalize(
         factor, e = root_factor(total)
         result[frame] = (y * factor << out_fraction - 16) >> e
     return result
+
+
+def layer_norm_ibert(x: ArrayLike, keep: ArrayLike, last: ArrayLike, *, shift: int, max_beats: int) -> NDArray[np.int64]:
+    """``[beat, lane]`` in units of ``sqrt(n) / 2**30``; lanes not kept are 0.
+
+    ``y = x - mean``, ``std = isqrt(sum(floor(y / 2**shift)**2)) << shift``, ``F = floor(2**31 / std)``,
+    ``o = floor(y * F / 2)``. For a std of 0, F is ``2**(32 - shift) - 1``.
+    """
+    values, mask = as_beats(x, keep)
+    result = np.zeros(values.shape, np.int64)
+    for frame in frames(last, max_beats):
+        y = _offsets(values[frame], mask[frame])
+        std = math.isqrt(int(((y >> shift) ** 2).sum())) << shift
+        factor = (1 << 31) // std if std else (1 << 32 - shift) - 1
+        result[frame] = y * factor >> 1
+    return result
+
+
+def calibrated_shift(x: ArrayLike, keep: ArrayLike, last: ArrayLike, *, max_beats: int) -> int:
+    """The smallest ``shift`` of :func:`layer_norm_ibert` with which no frame's sum of squares reaches ``2**32``."""
+    values, mask = as_beats(x, keep)
+    shift = 0
+    for frame in frames(last, max_beats):
+        y = _offsets(values[frame], mask[frame])
+        while int(((y >> shift) ** 2).sum()) >= 1 << 32:
+            shift += 1
+    return shift
+
+
+def _offsets(values: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """A frame's values less their mean, 0 where not kept."""
+    mean = round_half_even(int(np.where(kept, values, 0).sum()), int(kept.sum()))
+    return np.where(kept, values - mean, 0)
 
 
 def round_half_even(total: int, count: int) -> int:
