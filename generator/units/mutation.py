@@ -1,6 +1,6 @@
 """Breaks a unit's Verilog in one place: a proof is worth what it catches.
 
-Four kinds of fault: a constant off by its lowest bit (an operand, or a word of a ROM), a comparison turned round, one moved
+Four kinds of fault: a constant changed (an operand's lowest bit, a ROM word's highest), a comparison turned round, one moved
 by its boundary (``<`` to ``<=``), and a stall dropped: the unit sees ``o.ready`` high whatever the consumer says. Of
 constants and boundaries some change nothing that can be seen; a comparison turned round and a dropped stall always should.
 """
@@ -31,16 +31,16 @@ class Mutant:
 
 
 def mutants(verilog: str, seed: int, each: int = 1) -> Iterator[Mutant]:
-    """Up to ``each`` mutants of every kind that the text has a place for, chosen by ``seed``."""
+    """Up to ``each`` mutants of every kind that the text has a place for, of constants as many in ROMs; chosen by ``seed``."""
     rng = np.random.default_rng(seed)
     comparisons = [site for line in _EXPRESSION.finditer(verilog) for site in _found(_COMPARISON, line)]
-    sites = {
-        "constant": [site for line in (*_EXPRESSION.finditer(verilog), *_ROM_WORD.finditer(verilog))
-                     for site in _found(_CONSTANT, line)],
-        "comparison": comparisons,
-        "boundary": [site for site in comparisons if site[1] in NEIGHBOURS],
-    }
-    for kind, found in sites.items():
+    sites = [
+        ("constant", [site for line in _EXPRESSION.finditer(verilog) for site in _found(_CONSTANT, line)]),
+        ("constant", [site for line in _ROM_WORD.finditer(verilog) for site in _found(_CONSTANT, line)]),
+        ("comparison", comparisons),
+        ("boundary", [site for site in comparisons if site[1] in NEIGHBOURS]),
+    ]
+    for kind, found in sites:
         for index in sorted(rng.permutation(len(found))[:each].tolist()):
             yield _mutant(kind, verilog, found[index])
     yield Mutant("stall", "o__ready -> 1'h1", _without_stall(verilog))
@@ -53,7 +53,9 @@ def _found(pattern: re.Pattern[str], line: re.Match[str]) -> Iterator[re.Match[s
 def _mutant(kind: str, verilog: str, site: re.Match[str]) -> Mutant:
     if kind == "constant":
         width, base, digits = site.groups()
-        after = f"{width}'{base}{int(digits, 16) ^ 1:0{len(digits)}x}"
+        is_rom_word = _ROM_WORD.match(verilog, verilog.rfind("\n", 0, site.start()) + 1)
+        bit = int(width) - 1 if is_rom_word else 0
+        after = f"{width}'{base}{int(digits, 16) ^ 1 << bit:0{len(digits)}x}"
     else:
         after = f" {(OPPOSITES if kind == 'comparison' else NEIGHBOURS)[site[1]]} "
     start, end = verilog.rfind("\n", 0, site.start()) + 1, verilog.index("\n", site.end())
