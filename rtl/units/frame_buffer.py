@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Module, ShapeLike, Signal, Value
+from amaranth.hdl import Module, ResetInserter, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect
@@ -66,12 +66,17 @@ class FrameBuffer(wiring.Component):
     than 4 cycles after it was taken, and not before its token was; 1 beat per cycle. A token waits in a register until
     the last beat of its frame has left. ``i.ready`` and ``o.valid`` depend on registers alone.
 
+    A buffer that ``replays`` gives a frame once more, with the next token, where the token's field ``again`` is 1. A beat is
+    then free only when it leaves for the last time, so ``depth`` is all that the buffer holds; a replay's first beat is offered
+    no earlier than 4 cycles after the frame's last one left.
+
     Parameters
     ----------
     item, token : Mapping[str, ShapeLike]
         Fields of what waits and of what it waits for.
     depth : int
         A power of two.
+    replays : bool
 
     Members
     -------
@@ -82,10 +87,12 @@ class FrameBuffer(wiring.Component):
 
     LATENCY = 4
 
-    def __init__(self, *, item: Mapping[str, ShapeLike], token: Mapping[str, ShapeLike], depth: int) -> None:
+    def __init__(self, *, item: Mapping[str, ShapeLike], token: Mapping[str, ShapeLike], depth: int,
+                 replays: bool = False) -> None:
         if depth < 2 or depth & depth - 1:
             raise ValueError(f"depth must be a power of two, at least 2, not {depth!r}")
         self.depth = depth
+        self.replays = replays
         super().__init__({
             "i": In(stream.Signature(data.StructLayout({**item, "last": 1}))),
             "token": In(stream.Signature(data.StructLayout(dict(token)))),
@@ -99,7 +106,7 @@ class FrameBuffer(wiring.Component):
         # What is read while it is written is not used: an empty ring.
         m.submodules.memory = memory = Memory(shape=len(words), depth=self.depth, init=[], attrs={"no_rw_check": 1})
         write_port, read_port = memory.write_port(), memory.read_port()
-        m.submodules.output = output = SkidBuffer(shape=item_layout)
+        output = SkidBuffer(shape=item_layout)
         written, read = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))
         # A register of its own: what follows from ``i.ready`` may lead through a whole pipeline in front of the ring.
         no_room = Signal()
@@ -108,6 +115,11 @@ class FrameBuffer(wiring.Component):
         fetch, reads, taken = Signal(), Signal(), Signal()
         token = Signal(self.token.payload.shape(), reset_less=True)
         has_token = Signal()
+        freed, frees, rewind = read, reads, Signal()  # without replays a beat is free as soon as it is read
+        if self.replays:
+            freed, frees = Signal.like(read), Signal()
+            m.d.comb += [frees.eq(taken & ~token.again), rewind.eq(taken & token.again & output.o.payload.last)]
+        m.submodules.output = ResetInserter(rewind)(output) if self.replays else output
 
         m.d.comb += [
             self.i.ready.eq(~no_room),
@@ -127,12 +139,17 @@ class FrameBuffer(wiring.Component):
         ]
         with m.If(write_port.en):
             m.d.sync += written.eq(written + 1)
-        with m.If(reads):
-            m.d.sync += [read.eq(read + 1), no_room.eq(0)]
-        with m.Elif(write_port.en & ((written + 1)[:len(written)] ^ read == self.depth)):
+        with m.If(frees):
+            m.d.sync += [freed.eq(freed + 1), no_room.eq(0)]
+        with m.Elif(write_port.en & ((written + 1)[:len(written)] ^ freed == self.depth)):
             m.d.sync += no_room.eq(1)
         with m.If(fetch):
             m.d.sync += [latched.eq(reads), fetched.eq(latched), fetched_words.eq(read_port.data)]
+        if self.replays:
+            with m.If(rewind):
+                m.d.sync += [read.eq(freed), latched.eq(0), fetched.eq(0)]
+            with m.Elif(reads):
+                m.d.sync += read.eq(read + 1)
         with m.If(self.token.ready):
             m.d.sync += [has_token.eq(self.token.valid), token.eq(self.token.payload)]
         for name in item_layout.members:

@@ -8,12 +8,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from tilewright.rtl.units.distance_exponential import DistanceExponential, distance_latency
-from tilewright.rtl.units.frame_buffer import FrameLimit, link
+from tilewright.rtl.units.frame_buffer import FrameBuffer, FrameLimit, link
 from tilewright.rtl.units.frame_fold import FrameFold, FrameSum, registered_flag
 from tilewright.rtl.units.frame_reciprocal import FrameReciprocal
 from tilewright.rtl.units.normalize import normalize_latency, normalized
 from tilewright.rtl.units.pipeline import Stages
-from tilewright.rtl.units.replay_buffer import ReplayBuffer
 from tilewright.rtl.units.softmax_exponent import RECIPROCAL_BITS, SCALE_LATENCY, ExponentScale
 from tilewright.rtl.units.softmax_online import join
 from tilewright.rtl.units.softmax_table import LaneMaximum, front_latency
@@ -157,8 +156,8 @@ class SoftmaxUnified(wiring.Component):
         self.scale = ExponentScale(
             lanes=lanes, mantissa_bits=mantissa_bits, octave=self.second.octave, drop=mantissa_bits + 16 - out_bits - 1,
             out_bits=out_bits, top=self.top, side={"fallback": 1}, target=target)
-        self.ring = ReplayBuffer(item={"score": scores, "keep": lanes}, token={"maximum": self.score, **side},
-                                 depth=2 * max_beats)
+        self.ring = FrameBuffer(item={"score": scores, "keep": lanes}, token={"maximum": self.score, **side},
+                                depth=2 * max_beats, replays=True)
         super().__init__({"i": In(self.front.i.signature.flip()), "o": Out(self.scale.o.signature)})
 
     def elaborate(self, platform: object) -> Module:
@@ -197,7 +196,7 @@ class SoftmaxUnified(wiring.Component):
         link(m, scale.o, wiring.flipped(self.o))
         return m
 
-    def _tokens(self, m: Module, divide: FrameReciprocal, divide_exact: FrameReciprocal, ring: ReplayBuffer) -> None:
+    def _tokens(self, m: Module, divide: FrameReciprocal, divide_exact: FrameReciprocal, ring: FrameBuffer) -> None:
         """A frame within the window gets one token, another one two: its maximum, then the reciprocal of the sum below it."""
         replays = Signal()  # the second token comes next
         maximum = Signal(self.score, reset_less=True)
