@@ -51,7 +51,7 @@ def _overview(measured: Measured, variants: Mapping[str, tuple[Unit[Any], Parame
 
 def _cells(found: Mapping[str, Any]) -> tuple[str, str]:
     if "refused" in found:
-        return f"does not fit: {found['refused'].partition('; ')[0]}", ""
+        return found["refused"].partition("does not ")[1] + found["refused"].partition("does not ")[2].partition("; ")[0], ""
     return ", ".join(str(found.get(name, 0)) for name in ("lut", "carry", "ff", "dsp", "bram")), f"{found['fmax_median_mhz']:g}"
 
 

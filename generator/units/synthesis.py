@@ -15,9 +15,11 @@ from tilewright.synth.architecture import architecture_of
 from tilewright.synth.pins import with_harness
 from tilewright.synth.route import route
 from tilewright.synth.synthesize import synthesize
+from tilewright.synth.yosys import yosys_version
 from tilewright.units.base import Parameters, Unit
 
 COLUMNS = ("lut", "carry", "ff", "dsp", "bram")
+_CRASH = "yosys: ended with code -11"
 # A register without a LUT in front takes a logic cell of its own, which only the placer counts.
 _TOO_MANY_CELLS = re.compile(r"Failed to expand region .* of (\d+) ICESTORM_LCs")
 
@@ -31,7 +33,7 @@ def measure(unit: Unit[Any], p: Parameters, device: Device, *, seeds: Sequence[i
             seconds: float = 1800.0) -> dict[str, Any]:
     """Cells of the unit without the harness around it, and its routed Fmax in MHz with each seed.
 
-    Where it does not fit there is ``refused`` instead: why. Everything is kept in ``cache``.
+    Where it does not fit, or Yosys crashes on it, there is ``refused`` instead: why. Everything is kept in ``cache``.
     """
     rtlil = _rtlil(unit, p, device)
     found: dict[str, Any] = {"device": device.device, "rtl": content_key([rtlil])[:16]}
@@ -41,6 +43,10 @@ def measure(unit: Unit[Any], p: Parameters, device: Device, *, seeds: Sequence[i
         pinned = with_harness(synthesis, device=device, cache=cache)
     except CheckFailed as error:
         return {**found, "refused": str(error)}
+    except ToolError as error:
+        if _CRASH not in str(error):
+            raise
+        return {**found, "refused": f"{unit.name}: does not map: Yosys {yosys_version()} crashes"}
     cells = {column: synthesis.total[column] for column in COLUMNS if column in synthesis.total}
     try:
         routed = route(pinned, device=device, seeds=seeds, cells=sum(cells.values()), cache=cache, jobs=1,
@@ -48,7 +54,7 @@ def measure(unit: Unit[Any], p: Parameters, device: Device, *, seeds: Sequence[i
     except ToolError as error:
         if (needed := _TOO_MANY_CELLS.search(str(error))) is None:
             raise
-        return {**found, "refused": f"{unit.name}: {needed[1]} logic cells of {device.resources.lut} {device.part}"}
+        return {**found, "refused": f"{unit.name}: does not fit: {needed[1]} logic cells, {device.resources.lut} there"}
     if len(routed) < len(seeds):
         raise CheckFailed(f"{unit.name} on {device.device}: {len(routed)} of {len(seeds)} seeds routed in {seconds:g} s")
     speeds = [run.fmax_mhz for run in routed]
