@@ -74,12 +74,12 @@ class MxEncode(_MxCodec, Unit[MxEncodeParameters]):
                 "e2m1": self.element_name == "e2m1"}
 
     def timing(self, p: MxEncodeParameters) -> Timing:
-        return Timing(mx_encode.MxEncode.LATENCY, note="from the last beat of a block to its first result")
+        return Timing(mx_encode.mx_encode_latency(p.block // p.lanes), note="from the last beat of a block to its first result")
 
     def schedule(self, p: MxEncodeParameters, beats: Beats) -> NDArray[np.int64]:
         per_block = p.block // p.lanes
         count = len(beats["x"]) // per_block * per_block
-        return np.arange(count, dtype=np.int64) + per_block - 1 + mx_encode.MxEncode.LATENCY
+        return np.arange(count, dtype=np.int64) + per_block - 1 + self.timing(p).latency
 
     def stimulus(self, p: MxEncodeParameters, rng: np.random.Generator, count: int) -> Beats:
         """Blocks of every spread of exponents around every exponent, ties, zeros, subnormals, infinities and NaN."""

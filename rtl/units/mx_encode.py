@@ -14,6 +14,7 @@ from tilewright.rtl.units.pipeline import Pipelined, Stages
 MANTISSA_BITS = 7
 EXPONENT_BITS = 8
 NAN_SCALE = (1 << EXPONENT_BITS) - 1
+SCALE_LATENCY = 3  # from a block's last beat to its token in the ring
 E2M1_VALUES = tuple(Fraction(twice, 2) for twice in (0, 1, 2, 3, 4, 6, 8, 12))
 
 
@@ -101,6 +102,11 @@ class MxElements(Pipelined):
         return stages.stage(Mux(is_nan, 0, total), f"element_{n}", shape=signed(8))
 
 
+def mx_encode_latency(beats: int) -> int:
+    """Of :class:`MxEncode`, blocks of ``beats``: the scale takes 3 cycles, the ring's only beat 4."""
+    return MxElements.LATENCY + max(SCALE_LATENCY, FrameBuffer.LATENCY - (beats - 1))
+
+
 class MxEncode(wiring.Component):
     """Blocks of ``block`` bf16 numbers, ``lanes`` in a beat, as elements and the scale that they share.
 
@@ -110,7 +116,7 @@ class MxEncode(wiring.Component):
     scale; ``last`` marks the final one.
 
     A block waits in a ring until its largest exponent is known. Latency 7 cycles from the last beat of a block to the
-    first result; one beat per cycle, blocks back to back.
+    first result, 8 where a block is one beat; one beat per cycle, blocks back to back.
 
     Reference: OCP Microscaling Formats (MX) Specification v1.0, 2023, section 6.3; what it leaves open (NaN, -128)
     is our choice.
@@ -127,8 +133,6 @@ class MxEncode(wiring.Component):
     i : In(stream.Signature(StructLayout({"x": ArrayLayout(16, lanes)})))
     o : Out(stream.Signature(StructLayout({"element": ArrayLayout(element.shape, lanes), "scale": 8, "last": 1})))
     """
-
-    LATENCY = 7
 
     def __init__(self, *, element: MxElement, block: int, lanes: int) -> None:
         if block % lanes:
@@ -150,7 +154,7 @@ class MxEncode(wiring.Component):
             item={"x": layout}, token={"scale": EXPONENT_BITS}, depth=1 << ceil_log2(2 * beats + 4))
         m.submodules.elements = elements = MxElements(element=self.element, lanes=self.lanes)
 
-        advance = Signal()  # of the way to the scale: two stages, then the token
+        advance = Signal()  # of the way to the scale: two stages, a third for blocks of one beat, then the token
         beat = Signal(range(beats))
         take = Signal()
         m.d.comb += [
@@ -169,14 +173,19 @@ class MxEncode(wiring.Component):
         present, first, last = Signal(), Signal(init=1), Signal(reset_less=True)
         m.d.comb += [
             greater.eq(Mux(first | (largest > running), largest, running)),
-            buffer.token.payload.scale.eq(scale),
         ]
+        if beats > 1:
+            m.d.comb += buffer.token.payload.scale.eq(scale)
         with m.If(advance):
             m.d.sync += [
                 present.eq(take), last.eq(buffer.i.payload.last),
                 largest.eq(self._largest([self.i.payload.x[n][MANTISSA_BITS:-1] for n in range(self.lanes)])),
-                buffer.token.valid.eq(present & last),
             ]
+            if beats > 1:
+                m.d.sync += buffer.token.valid.eq(present & last)
+            else:  # no earlier than its beat, or it would hold up the next block's
+                decided = Signal()
+                m.d.sync += [decided.eq(present), buffer.token.valid.eq(decided), buffer.token.payload.scale.eq(scale)]
             with m.If(present):
                 m.d.sync += [first.eq(last), running.eq(greater)]
                 m.d.sync += scale.eq(self._scale(greater))
