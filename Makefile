@@ -1,6 +1,6 @@
 # make demo   install, build the default design, prove it, route it, let it read digits, show the report
 # make test   the test suite           make check   ruff, mypy on the installed package, import-linter
-# make proof  every numeric unit over every input code, or a million beats; what passed is kept by content
+# make proof  every numeric unit over every input code, or a million samples; what passed is kept by content
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

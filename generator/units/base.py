@@ -17,10 +17,11 @@ from amaranth.lib import wiring
 from numpy.typing import NDArray
 from pydantic import model_validator
 from tilewright.spec import ContradictionError, Part, Problem
-from tilewright.units.fields import Beats, Fields, beat_width
+from tilewright.units.fields import Beats, Fields, beat_width, lanes_of
 from tilewright.units.stimulus import all_codes, corner_beats, joined, random_beats
 
 MAX_DOMAIN = 1 << 20  # input codes up to which a proof tries every one
+FULL_SAMPLES = 1_000_000  # what the full proof tries beyond that
 
 
 class Parameters(Part):
@@ -127,7 +128,10 @@ class Unit(ABC, Generic[P]):
     source: ClassVar[str]  # the paper or the program it follows
     parameters_type: ClassVar[type[Parameters]]
     variants: ClassVar[tuple[Parameters, ...]] = ()  # what the full proof covers beside the defaults
-    full_beats: ClassVar[int] = 1_000_000  # of the full proof, where not every input code is tried
+
+    def full_beats(self, p: P) -> int:
+        """Beats of the full proof where not every input code is tried: FULL_SAMPLES values of the widest field."""
+        return -(-FULL_SAMPLES // max(map(lanes_of, self.input_fields(p).values())))
 
     @abstractmethod
     def input_fields(self, p: P) -> Fields:

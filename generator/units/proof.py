@@ -76,7 +76,7 @@ def prove(
 ) -> Proof:
     """Write the unit's folder below ``build/units`` and run every check on it.
 
-    The sample is about ``SAMPLE_BEATS`` beats; ``full`` adds every input code, or the unit's ``full_beats`` beats where there
+    The sample is about ``SAMPLE_BEATS`` beats; ``full`` adds every input code, or the unit's ``full_beats`` where there
     are too many, more patterns of stalls, and every target. ``protocol`` adds the formal proof, the cocotb bench and, of the
     catalogue's configuration, mutants. ``seed`` chooses data, stalls and mutants. ``cache`` keeps what was compiled.
     """
@@ -113,7 +113,7 @@ def _cases(unit: Unit[Any], p: Parameters, seed: int, full: bool) -> dict[str, C
     cases = {"short": stimulus(SHORT_BEATS), "sample": stimulus(SAMPLE_BEATS)}
     if full:
         if unit.domain(p) is None:
-            cases["volume"] = stimulus(unit.full_beats)
+            cases["volume"] = stimulus(unit.full_beats(p))
         else:
             cases["exhaustive"] = make_case(unit, p, unit.exhaustive(p))
     return cases

@@ -58,7 +58,6 @@ class SoftmaxEdgeMoe(Unit[EdgeMoeSoftmaxParameters]):
     source = ("Sarkar et al., Edge-MoE: Memory-Efficient Multi-Task Vision Transformer Architecture with Task-Level "
               "Sparsity via Mixture-of-Experts, ICCAD 2023")
     parameters_type = EdgeMoeSoftmaxParameters
-    full_beats = 250_000
     variants: ClassVar[tuple[EdgeMoeSoftmaxParameters, ...]] = (
         EdgeMoeSoftmaxParameters(lanes=4, rows=16, max_beats=2048),
         EdgeMoeSoftmaxParameters(score_width=16, fraction=12, table_bits=6, max_beats=8),

@@ -44,7 +44,6 @@ class TopKQuickselectParameters(Parameters):
 class TopKQuickselect(Unit[TopKQuickselectParameters]):
     """Two compactions divide what is left around a pivot, ``lanes`` values per cycle."""
 
-    full_beats = 200_000  # of several values each
     name = "topk_quickselect"
     title = "the k largest of a frame in the frame's order, ties keep the lower index: quick-select"
     source = "Wang et al., SpAtten, HPCA 2021, section IV-B; Hoare, Algorithm 65: Find, 1961"
