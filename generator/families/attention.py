@@ -1,0 +1,354 @@
+"""The spec of `family: attention`: scaled dot-product attention, its state independent of the sequence's length."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from tilewright.families.attention_fields import (
+    MASK_NUMBERS,
+    MAX_JOBS,
+    MAX_TILE_Q,
+    MAX_WEIGHT_BITS,
+    Engine,
+    Job,
+    Limits,
+    Mask,
+    MaskField,
+    Model,
+    Numbers,
+    Softmax,
+)
+from tilewright.formats import IntFormat, signed_width
+from tilewright.spec import Problem, Spec
+
+MIN_TOTAL_WIDTH = 17  # the divider's quotient has as many bits
+MIN_INTERVAL = 5      # cycles of the loop that a row's running sums take around
+MAX_JOB_MACS = 1 << 34  # of scores and values each: minutes for the golden model
+SCALED_BITS = 16
+LOG2E = 94548         # round(log2(e) * 2**16)
+
+
+class AttentionSpec(Spec):
+    """O = softmax(scale * Q @ K.T + mask) @ V for each head, keys and values streamed once for every query tile."""
+
+    family: Literal["attention"]
+    model: Model = Model()
+    engine: Engine = Engine()
+    mask: MaskField = Field(default=Mask(kind="none"), description="which keys a query sees")
+    softmax: Softmax = Softmax()
+    numbers: Numbers = Numbers()
+    limits: Limits = Limits()
+    top: Literal["stream"] = Field(default="stream", description="stream: bare engine")
+    workload: tuple[Job, ...] = Field(
+        default=(), validate_default=True, min_length=1, max_length=MAX_JOBS,
+        description="the jobs to verify and to estimate; default: one at the limits",
+    )
+
+    @field_validator("workload", mode="before")
+    @classmethod
+    def _jobs(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, list):
+            return tuple(value)
+        if value == ():
+            limits = info.data.get("limits", Limits())
+            return (Job(queries=limits.queries, keys=limits.keys),)
+        return value
+
+    # -- structure -----------------------------------------------------------------------------------
+
+    @property
+    def schedule(self) -> str:
+        """`streaming`."""
+        return self.engine.schedule
+
+    @property
+    def head_dim(self) -> int:
+        """Elements of a query, key or value."""
+        return self.model.head_dim
+
+    @property
+    def heads(self) -> int:
+        """Query heads."""
+        return self.model.heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Key and value heads."""
+        return self.model.kv_heads
+
+    @property
+    def group(self) -> int:
+        """Query heads that share one head of keys and values."""
+        return self.heads // self.kv_heads
+
+    @property
+    def tile_q(self) -> int:
+        """Rows of a query tile: (position, head of the group) pairs that meet a key together."""
+        return self.engine.tile_q
+
+    @property
+    def lanes(self) -> int:
+        """Elements in a beat of every stream; multipliers of a row for scores, and as many for values."""
+        return self.engine.lanes
+
+    @property
+    def chunks(self) -> int:
+        """Beats of one query, key, value or result."""
+        return self.head_dim // self.lanes
+
+    @property
+    def interval(self) -> int:
+        """Cycles from one key to the next: its beats, one score after another, or the loop of the running sums."""
+        return max(self.chunks, self.tile_q, MIN_INTERVAL)
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Multipliers of scores and values."""
+        return 2 * self.tile_q * self.lanes
+
+    def tiles(self, queries: int) -> int:
+        """Query tiles of one kv head for a job of ``queries`` positions."""
+        return -(-queries * self.group // self.tile_q)
+
+    # -- numbers -------------------------------------------------------------------------------------
+
+    @property
+    def q(self) -> IntFormat:
+        """Format of the queries."""
+        return self.numbers.q
+
+    @property
+    def k(self) -> IntFormat:
+        """Format of the keys."""
+        return self.numbers.k
+
+    @property
+    def v(self) -> IntFormat:
+        """Format of the values."""
+        return self.numbers.v
+
+    @property
+    def out(self) -> IntFormat:
+        """Format of the results."""
+        return self.numbers.out
+
+    @property
+    def score_width(self) -> int:
+        """Signed bits of the exact dot product of a query and a key, and of each of its partial sums."""
+        products = [a * b for a in (self.q.low, self.q.high) for b in (self.k.low, self.k.high)]
+        return signed_width(self.head_dim * min(products), self.head_dim * max(products))
+
+    @property
+    def scaled_width(self) -> int:
+        """Signed bits of a score after scaling, ``fraction`` of them behind the binary point."""
+        return SCALED_BITS
+
+    @property
+    def score_multiplier_width(self) -> int:
+        """Bits of a job's unsigned score multiplier."""
+        return 24
+
+    @property
+    def score_shift_width(self) -> int:
+        """Bits of the right shift that follows it."""
+        return 6
+
+    @property
+    def out_scale_width(self) -> int:
+        """Bits of a job's unsigned output scale, 12 of them behind the binary point."""
+        return 16
+
+    @property
+    def algorithm(self) -> str:
+        """`two_pass` or `online_shift`."""
+        return self.softmax.algorithm
+
+    @property
+    def fraction(self) -> int:
+        """Fraction bits of a scaled score."""
+        return self.softmax.fraction
+
+    @property
+    def mantissa_bits(self) -> int:
+        """Fraction bits of an exponential's mantissa."""
+        return self.softmax.mantissa_bits
+
+    @property
+    def guard_bits(self) -> int:
+        """Bits behind the mantissa in a weight."""
+        return self.softmax.guard_bits
+
+    @property
+    def table_bits(self) -> int:
+        """Logarithm of the number of intervals of the mantissa's table."""
+        return self.softmax.table_bits
+
+    @property
+    def octave(self) -> Literal["below", "above"]:
+        """Which whole power of two an exponential refers to."""
+        return "below" if self.algorithm == "two_pass" else "above"
+
+    @property
+    def table(self) -> tuple[int, ...]:
+        """Mantissas at the ends of the table's intervals, ``2**table_bits + 1`` of them."""
+        from tilewright.units import tables
+
+        make = tables.exp2_rising if self.octave == "below" else tables.exp2_falling
+        return make(self.mantissa_bits, self.table_bits)
+
+    @property
+    def octave_width(self) -> int:
+        """Signed bits of an exponential's octave."""
+        ends = [x * LOG2E + (1 << 15) >> 16 for x in (-1 << SCALED_BITS - 1, (1 << SCALED_BITS - 1) - 1)]
+        if self.octave == "below":
+            return signed_width(ends[0] >> self.fraction, ends[1] >> self.fraction)
+        return signed_width(-(-ends[0] >> self.fraction), -(-ends[1] >> self.fraction))
+
+    @property
+    def weight_width(self) -> int:
+        """Unsigned bits of a weight: a mantissa up to 2 with its guard bits."""
+        return self.mantissa_bits + self.guard_bits + 1
+
+    @property
+    def total_width(self) -> int:
+        """Unsigned bits of a row's sum of weights over ``limits.keys`` keys."""
+        return self.weight_width + (self.limits.keys - 1).bit_length()
+
+    @property
+    def accumulator_width(self) -> int:
+        """Signed bits of a row's running sum of weighted values, one element."""
+        return self.total_width + self.v.width
+
+    # -- on chip -------------------------------------------------------------------------------------
+
+    @property
+    def query_buffer_bits(self) -> int:
+        """Two banks of a tile's queries."""
+        return 2 * self.tile_q * self.head_dim * self.q.width
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Two banks of a tile's running sums: one is drained while the other fills."""
+        return 2 * self.tile_q * self.head_dim * self.accumulator_width
+
+    @property
+    def row_state_bits(self) -> int:
+        """Octave and sum of weights of each row of a tile."""
+        return self.tile_q * (self.octave_width + self.total_width)
+
+    @property
+    def on_chip_bits(self) -> int:
+        """All of the above: the number of keys enters by the logarithm in ``total_width`` alone."""
+        return self.query_buffer_bits + self.accumulator_bits + self.row_state_bits
+
+    # -- in words ------------------------------------------------------------------------------------
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Model, engine, mask, numbers, buffers and workload."""
+        shared = "" if self.group == 1 else f", {self.group} heads to each"
+        mask = ", ".join([self.mask.kind, *(f"{name} {value}" for name, value in self.mask.numbers.items())])
+        sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits}
+        jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
+        largest = max(self.workload, key=lambda job: (job.queries * job.keys, job.keys))
+        return [
+            ("model", f"head_dim {self.head_dim}, {self.heads} heads, {self.kv_heads} of keys and values{shared}"),
+            ("engine", f"{self.schedule}, {self.tile_q} rows x {self.lanes} lanes, a key every {self.interval} cycles"),
+            ("top", self.top),
+            ("mask", mask),
+            ("softmax", f"{self.algorithm}, mantissa {self.mantissa_bits} bits, guard {self.guard_bits}, "
+                        f"table {1 << self.table_bits} intervals"),
+            ("numbers", f"q {self.q} x k {self.k} -> int{self.score_width}, weights {self.weight_width} bits x v {self.v} "
+                        f"-> int{self.accumulator_width}, out {self.out}"),
+            ("limits", f"queries {self.limits.queries}, keys {self.limits.keys}"),
+            ("buffers", f"{self.on_chip_bits / 1024:.1f} kbit: "
+                        + ", ".join(f"{name} {bits / 1024:.1f}" for name, bits in sizes.items())),
+            ("workload", f"{jobs}, at most {largest.queries} queries x {largest.keys} keys"),
+        ]
+
+    # -- what the fields contradict ------------------------------------------------------------------
+
+    def problems(self) -> Iterator[Problem]:
+        """Model and engine, mask, widths of the softmax, limits and workload."""
+        yield from self._structure_problems()
+        yield from self._mask_problems()
+        yield from self._softmax_problems()
+        yield from self._limit_problems()
+        yield from self._workload_problems()
+
+    def _structure_problems(self) -> Iterator[Problem]:
+        if self.head_dim % self.lanes:
+            fitting = [lanes for lanes in range(1, 33) if self.head_dim % lanes == 0]
+            yield Problem(("engine", "lanes"), (
+                f"{self.lanes} does not divide model.head_dim, which is {self.head_dim}; "
+                f"the nearest that does: {_nearest(fitting, self.lanes)}"))
+        if self.heads % self.kv_heads:
+            fitting = [heads for heads in range(1, self.heads + 1) if self.heads % heads == 0]
+            yield Problem(("model", "kv_heads"), (
+                f"{self.kv_heads} does not divide model.heads, which is {self.heads}; "
+                f"the nearest that does: {_nearest(fitting, self.kv_heads)}"))
+        elif self.tile_q % self.group and self.group % self.tile_q:
+            fitting = [rows for rows in range(1, MAX_TILE_Q + 1) if rows % self.group == 0 or self.group % rows == 0]
+            yield Problem(("engine", "tile_q"), (
+                f"{self.tile_q} is neither a multiple nor a divisor of heads / kv_heads, which is {self.group}; "
+                f"the nearest that is: {_nearest(fitting, self.tile_q)}"))
+
+    def _mask_problems(self) -> Iterator[Problem]:
+        needed = MASK_NUMBERS[self.mask.kind]
+        for name in ("window", "sink", "prefix"):
+            value = getattr(self.mask, name)
+            if name in needed and not value:
+                lacks = "0 is" if name in self.mask.model_fields_set else "there is"
+                yield Problem(("mask", name), f"{lacks} no {name} for kind {self.mask.kind}; write 1 or more")
+            elif value and name not in needed:
+                kinds = " or ".join(kind for kind, numbers in MASK_NUMBERS.items() if name in numbers)
+                yield Problem(("mask", name), (
+                    f"{value} with kind {self.mask.kind}, which has no {name}; remove it, or write kind: {kinds}"))
+
+    def _softmax_problems(self) -> Iterator[Problem]:
+        if self.table_bits >= self.fraction:
+            yield Problem(("softmax", "table_bits"), (
+                f"{self.table_bits} leaves nothing to interpolate of fraction {self.fraction}; "
+                f"lower it to {self.fraction - 1}"))
+        if self.mantissa_bits + self.guard_bits > MAX_WEIGHT_BITS:
+            yield Problem(("softmax", "guard_bits"), (
+                f"{self.guard_bits} with mantissa_bits {self.mantissa_bits} makes {self.mantissa_bits + self.guard_bits}; "
+                f"at most {MAX_WEIGHT_BITS}: lower it to {MAX_WEIGHT_BITS - self.mantissa_bits}"))
+        elif self.total_width < MIN_TOTAL_WIDTH:
+            yield Problem(("softmax", "guard_bits"), (
+                f"{self.guard_bits} with mantissa_bits {self.mantissa_bits} and limits.keys {self.limits.keys} makes a sum "
+                f"of {self.total_width} bits; the divider needs {MIN_TOTAL_WIDTH}: raise it to "
+                f"{self.guard_bits + MIN_TOTAL_WIDTH - self.total_width}"))
+
+    def _limit_problems(self) -> Iterator[Problem]:
+        if self.mask.needs_positions and self.limits.queries > self.limits.keys:
+            yield Problem(("limits", "queries"), (
+                f"{self.limits.queries} is above limits.keys, and with mask {self.mask.kind} a job has no more "
+                f"queries than keys; lower it to {self.limits.keys}"))
+
+    def _workload_problems(self) -> Iterator[Problem]:
+        written = "workload" in self.model_fields_set
+        for index, job in enumerate(self.workload):
+            route = ("workload", index)
+            for name in ("queries", "keys"):
+                size, limit = getattr(job, name), getattr(self.limits, name)
+                if size > limit:
+                    yield Problem((*route, name), f"{size} is above limits.{name}, which is {limit}")
+            if written and self.mask.needs_positions and job.queries > job.keys:
+                yield Problem((*route, "queries"), (
+                    f"{job.queries} with {job.keys} keys; with mask {self.mask.kind} a job has no more queries than keys: "
+                    f"lower it to {job.keys}"))
+            macs = self.heads * job.queries * job.keys * self.head_dim
+            if macs > MAX_JOB_MACS:
+                text = f"{macs} products of queries and keys; at most {MAX_JOB_MACS}"
+                if written:
+                    most = MAX_JOB_MACS // (self.heads * job.keys * self.head_dim)
+                    yield Problem(route, f"{text}: split the job, with {job.keys} keys at most {most} queries" if most
+                                  else f"{text}: fewer keys")
+                else:
+                    yield Problem(("limits",), (
+                        f"one job at the limits, the workload unless one is written, has {text}: write one"))
+
+
+def _nearest(fitting: Iterable[int], value: int) -> int:
+    """The one of ``fitting`` closest to ``value``, of two the larger."""
+    return min(fitting, key=lambda one: (abs(one - value), -one))

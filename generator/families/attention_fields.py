@@ -1,0 +1,126 @@
+"""The words of a `family: attention` design file: its blocks, their fields and bounds."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
+from tilewright.formats import IntFormat
+from tilewright.spec import Part
+
+MAX_SIZE = 65_536
+MAX_JOBS = 4_096
+MAX_TILE_Q = 16
+MAX_WEIGHT_BITS = 16  # mantissa_bits + guard_bits
+FORMATS = ("int4", "int8", "int16")
+
+INT8 = IntFormat(8, signed=True)
+MaskKind = Literal["none", "causal", "window", "lambda", "prefix"]
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+MASK_NUMBERS: dict[str, tuple[str, ...]] = {  # what each kind of mask asks for
+    "none": (), "causal": (), "window": ("window",), "lambda": ("sink", "window"), "prefix": ("prefix",)}
+
+
+def _format(value: Any) -> IntFormat:
+    if isinstance(value, IntFormat):
+        value = value.name
+    if value not in FORMATS:
+        raise ValueError(f"not one of {', '.join(FORMATS)}")
+    return IntFormat.parse(value)
+
+
+Format = Annotated[
+    IntFormat,
+    PlainValidator(_format),
+    PlainSerializer(lambda value: value.name, return_type=str),
+    WithJsonSchema({"enum": list(FORMATS)}),
+]
+
+
+class Model(Part):
+    """The attention layer: head size and how many heads share keys and values."""
+
+    head_dim: int = Field(default=64, ge=4, le=256, description="elements of a query, key or value of one head")
+    heads: int = Field(default=1, ge=1, le=64, description="query heads")
+    kv_heads: int = Field(default=1, ge=1, le=64, description="key and value heads; fewer than heads: grouped queries")
+
+
+class Engine(Part):
+    """The datapath: rows of the query tile, and elements that it takes each cycle."""
+
+    schedule: Literal["streaming"] = Field(
+        default="streaming", description="keys and values stream past a tile of queries; no score is ever stored")
+    tile_q: int = Field(default=4, ge=1, le=MAX_TILE_Q, description="rows of a query tile, which share each key")
+    lanes: int = Field(default=8, ge=1, le=32, description="elements of a head in a beat, multipliers of a row")
+
+
+class Mask(Part):
+    """Which keys a query at position i of the key axis sees; a number of another kind is 0.
+
+    none: all. causal: j <= i. window: i - window < j <= i. lambda: j <= i and (j < sink or j > i - window).
+    prefix: j < prefix or j <= i.
+    """
+
+    kind: MaskKind = Field(description="which keys a query sees")
+    window: int = Field(default=0, ge=0, le=MAX_SIZE, description="latest keys that are seen, the query's own included")
+    sink: int = Field(default=0, ge=0, le=MAX_SIZE, description="first keys, seen by every later query")
+    prefix: int = Field(default=0, ge=0, le=MAX_SIZE, description="first keys, seen by every query")
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The numbers that the kind asks for, by name."""
+        return {name: getattr(self, name) for name in MASK_NUMBERS[self.kind]}
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether a query's position decides; then a job has at least as many keys as queries."""
+        return self.kind != "none"
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value != 0}
+
+
+def _mask(value: Any) -> Any:
+    """A kind alone stands for the mapping."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+MaskField = Annotated[
+    Mask,
+    BeforeValidator(_mask),
+    WithJsonSchema({"oneOf": [{"enum": ["none", "causal"]}, Mask.model_json_schema()]}),
+]
+
+
+class Softmax(Part):
+    """The exponential: how its powers of two are rounded, and with how many bits."""
+
+    algorithm: Literal["two_pass", "online_shift"] = Field(
+        default="two_pass", description="octave of an exponential: rounded down, mantissa in [1, 2); or up, in (1/2, 1]")
+    fraction: int = Field(default=10, ge=8, le=12, description="fraction bits of a scaled score, which has 16 bits")
+    mantissa_bits: int = Field(default=12, ge=8, le=15, description="fraction bits of an exponential's mantissa")
+    guard_bits: int = Field(default=4, ge=0, le=8, description="bits behind the mantissa that survive small weights")
+    table_bits: int = Field(default=5, ge=3, le=8, description="the mantissa's table has 2**table_bits intervals")
+
+
+class Numbers(Part):
+    """Formats of operands and results."""
+
+    q: Format = Field(default=INT8, description="format of the queries", json_schema_extra={"default": "int8"})
+    k: Format = Field(default=INT8, description="format of the keys", json_schema_extra={"default": "int8"})
+    v: Format = Field(default=INT8, description="format of the values", json_schema_extra={"default": "int8"})
+    out: Format = Field(default=INT8, description="format of the results", json_schema_extra={"default": "int8"})
+
+
+class Limits(Part):
+    """The largest job the engine takes; counters and sums are sized for it, memories are not."""
+
+    queries: Size = Field(default=1024, description="positions of a job's queries")
+    keys: Size = Field(default=1024, description="positions of a job's keys and values")
+
+
+class Job(Part):
+    """Attention of ``queries`` positions to ``keys`` positions, all heads; the queries are the last of the positions."""
+
+    queries: Size = Field(description="positions of the queries")
+    keys: Size = Field(description="positions of the keys and values")
