@@ -1,0 +1,43 @@
+"""The streams of an attention engine as the batch harness drives them."""
+
+from typing import Any
+
+from tilewright.sim.cosim.attention_ports import JOB_FIELDS, AttentionPorts
+from tilewright.sim.cosim.beats import Lanes
+from tilewright.sim.harness import Input, Result, harness_context, lanes
+
+TILE_KEYS = {  # C++: keys that a tile with queries at positions low to high meets
+    "none": "job.keys",
+    "causal": "high + 1",
+    "window": "high + 1 - std::max<int64_t>(0, low - {window} + 1)",
+    "lambda": "high + 1 - std::max<int64_t>(0, low - {window} + 1 - {sink})",
+    "prefix": "std::max<int64_t>(std::min<int64_t>({prefix}, job.keys), high + 1)",
+}
+
+
+def harness(ports: AttentionPorts) -> dict[str, Any]:
+    """What ``templates/sim/harness.cpp.j2`` needs."""
+    rows, keys = f"job.queries * {ports.heads * ports.chunks}", _key_beats(ports)
+    inputs = [_operand("q", ports.q, rows), _operand("k", ports.k, keys), _operand("v", ports.v, keys)]
+    result = Result(ports.result.lanes, ports.result.width, ports.result.signed, rows)
+    return harness_context(ports.design, jobs=JOB_FIELDS, job=ports.job, inputs=inputs, result=result)
+
+
+def _operand(name: str, shape: Lanes, beats: str) -> Input:
+    return Input(name, lanes(shape.lanes, shape.width), beats, has_last=True)
+
+
+def _key_beats(ports: AttentionPorts) -> str:
+    """C++ expression: beats of keys, or of values, for ``job``."""
+    count = TILE_KEYS[str(ports.mask["kind"])].format(**ports.mask)
+    position = f"/ {ports.group} + job.keys - job.queries"
+    return f"""[&] {{
+    const int64_t rows = job.queries * {ports.group};
+    int64_t keys = 0;
+    for (int64_t first = 0; first < rows; first += {ports.tile_q}) {{
+        [[maybe_unused]] const int64_t low = first {position};
+        [[maybe_unused]] const int64_t high = (std::min<int64_t>(first + {ports.tile_q}, rows) - 1) {position};
+        keys += {count};
+    }}
+    return keys * {ports.kv_heads * ports.chunks};
+}}()"""

@@ -1,0 +1,136 @@
+"""Queries, keys and values to beats and results back; the vector files hold the same beats.
+
+A kv head's rows are its (position, head of the group) pairs, heads inside; ``tile_q`` of them make a tile, and each tile
+meets its keys once, so keys and values are sent once for every tile.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tilewright.sim.golden.attention import Mask, tile_keys
+
+IntArray = NDArray[np.int64]
+
+JOB_FIELDS = ("queries", "keys", "score_multiplier", "score_shift", "out_scale")
+STREAMS = ("jobs", "q", "k", "v", "result")
+
+
+class EngineShape(Protocol):
+    """The part of a spec that decides the order of beats."""
+
+    @property
+    def kv_heads(self) -> int: ...
+    @property
+    def group(self) -> int: ...
+    @property
+    def tile_q(self) -> int: ...
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def mask(self) -> Mask: ...
+
+
+def pack_rows(shape: EngineShape, rows: ArrayLike) -> IntArray:
+    """Queries or results (heads, queries, head_dim) as beats, (beats, lanes): by kv head, position, head, chunk."""
+    array = np.asarray(rows, np.int64)
+    _, count, head_dim = array.shape
+    grouped = array.reshape(shape.kv_heads, shape.group, count, head_dim)
+    return grouped.transpose(0, 2, 1, 3).reshape(-1, shape.lanes)
+
+
+def unpack_rows(shape: EngineShape, beats: ArrayLike, queries: int) -> IntArray:
+    """The (heads, queries, head_dim) that :func:`pack_rows` made into ``beats``."""
+    array = np.asarray(beats, np.int64)
+    rows = shape.kv_heads * queries * shape.group
+    if array.ndim != 2 or array.shape[1] != shape.lanes or array.shape[0] % rows:
+        raise ValueError(f"result beats have shape {array.shape}, not (a multiple of {rows}, {shape.lanes})")
+    grouped = array.reshape(shape.kv_heads, queries, shape.group, -1)
+    return grouped.transpose(0, 2, 1, 3).reshape(shape.kv_heads * shape.group, queries, -1)
+
+
+def met_keys(shape: EngineShape, queries: int, keys: int) -> list[int]:
+    """The keys that the tiles of one kv head meet, one tile behind the other."""
+    rows = queries * shape.group
+    before = keys - queries
+    met: list[int] = []
+    for first in range(0, rows, shape.tile_q):
+        last = min(first + shape.tile_q, rows) - 1
+        met += tile_keys(shape.mask, first // shape.group + before, last // shape.group + before, keys)
+    return met
+
+
+def pack_keys(shape: EngineShape, keys: ArrayLike, queries: int) -> IntArray:
+    """Keys or values (kv_heads, keys, head_dim) as beats, (beats, lanes): by kv head, tile, key, chunk."""
+    array = np.asarray(keys, np.int64)
+    return array[:, met_keys(shape, queries, array.shape[1])].reshape(-1, shape.lanes)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attention with everything it is computed from; ``result`` is the golden one.
+
+    q and result are (heads, queries, head_dim), k and v (kv_heads, keys, head_dim).
+    """
+
+    q: IntArray
+    k: IntArray
+    v: IntArray
+    score_multiplier: int
+    score_shift: int
+    out_scale: int
+    result: IntArray | None = None
+
+    @property
+    def queries(self) -> int:
+        """Positions of the queries."""
+        return int(self.q.shape[1])
+
+    @property
+    def keys(self) -> int:
+        """Positions of the keys and values."""
+        return int(self.k.shape[1])
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """The job's line of ``jobs.txt``."""
+        return {name: getattr(self, name) for name in JOB_FIELDS}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Jobs that run back to back; ``cycles`` is what the model says they take when no port stalls."""
+
+    name: str
+    jobs: tuple[Job, ...]
+    cycles: int | None = None
+
+
+def _lines(rows: Iterable[Sequence[object]]) -> str:
+    return "".join(" ".join(map(str, row)) + "\n" for row in rows)
+
+
+def case_files(shape: EngineShape, case: Case) -> dict[str, str]:
+    """The text files of a case: one beat a line, elements as decimal integers."""
+    texts: dict[str, list[str]] = {name: [] for name in STREAMS}
+    for job in case.jobs:
+        texts["jobs"].append(_lines([tuple(job.fields.values())]))
+        texts["q"].append(_lines(pack_rows(shape, job.q).tolist()))
+        texts["k"].append(_lines(pack_keys(shape, job.k, job.queries).tolist()))
+        texts["v"].append(_lines(pack_keys(shape, job.v, job.queries).tolist()))
+        if job.result is not None:
+            texts["result"].append(_lines(pack_rows(shape, job.result).tolist()))
+    files = {f"{name}.txt": "".join(parts) for name, parts in texts.items() if parts}
+    if case.cycles is not None:
+        files["cycles.txt"] = f"{case.cycles}\n"
+    return files
+
+
+def write_case(folder: Path, shape: EngineShape, case: Case) -> None:
+    """Write the files of ``case`` into ``folder``, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in case_files(shape, case).items():
+        (folder / name).write_text(text)

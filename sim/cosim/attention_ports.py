@@ -1,0 +1,219 @@
+"""What the files of an attention build folder mean: ports, jobs, beats and the place of every value.
+
+Plain Python on plain numbers, so that the copy in a build folder runs without Tilewright.
+``design.json`` is :class:`AttentionPorts`; a folder of vectors is a :class:`Case`. Heads that share one head of keys and
+values are a group of ``g``; row r of kv head h is position ``r // g`` of head ``h * g + r % g``. Order of the beats, each
+``lanes`` elements:
+
+=========  =====================================================================
+stream     order, outermost first
+=========  =====================================================================
+q, result  kv head, row, chunk of the row
+k, v       kv head, tile of ``tile_q`` rows, key that the tile meets, chunk
+=========  =====================================================================
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .beats import Lanes, Place, ResultBeat
+
+JOB_FIELDS = ("queries", "keys", "score_multiplier", "score_shift", "out_scale")  # columns of jobs.txt
+STREAMS = ("q", "k", "v", "result")
+ERROR_NONE, ERROR_SHAPE, ERROR_Q_LAST, ERROR_K_LAST, ERROR_V_LAST = range(5)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One line of ``jobs.txt``: attention of ``queries`` positions to ``keys``, their last ones where a mask asks."""
+
+    queries: int
+    keys: int
+    score_multiplier: int
+    score_shift: int
+    out_scale: int
+
+
+@dataclass(frozen=True)
+class AttentionPorts:
+    """Ports of the engine: all that a bench needs to know about a design.
+
+    ``module`` is the Verilog module with the ``stream`` ports. ``mask`` has the kind of the mask and the numbers window,
+    sink and prefix, 0 where the kind has none. ``job`` maps the fields of a job to their widths, ``limits`` has the
+    largest legal queries and keys.
+    """
+
+    design: str
+    module: str
+    head_dim: int
+    heads: int
+    kv_heads: int
+    tile_q: int
+    mask: dict[str, str | int]
+    limits: dict[str, int]
+    job: dict[str, int]
+    q: Lanes
+    k: Lanes
+    v: Lanes
+    result: Lanes
+
+    @property
+    def bench(self) -> str:
+        """The cocotb module that drives these ports."""
+        return "cosim.attention_tests"
+
+    @property
+    def group(self) -> int:
+        """Heads that share one head of keys and values."""
+        return self.heads // self.kv_heads
+
+    @property
+    def chunks(self) -> int:
+        """Beats of one query, key, value or result."""
+        return self.head_dim // self.q.lanes
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether a job must have at least as many keys as queries."""
+        return self.mask["kind"] != "none"
+
+    def to_json(self) -> str:
+        """Text of ``design.json``."""
+        return json.dumps({"ports": "attention_ports", **asdict(self)}, indent=2) + "\n"
+
+    def jobs(self, vectors: Path) -> "list[Job]":
+        """The jobs of a vectors folder."""
+        return [Job(*map(int, line)) for line in _lines(vectors / "jobs.txt")]
+
+    def tile_keys(self, job: Job, tile: int) -> int:
+        """How many keys tile ``tile`` of a kv head meets."""
+        first = tile * self.tile_q
+        last = min(first + self.tile_q, job.queries * self.group) - 1
+        low, high = (row // self.group + job.keys - job.queries for row in (first, last))
+        kind, window, sink, prefix = self.mask["kind"], *(int(self.mask[name]) for name in ("window", "sink", "prefix"))
+        if kind == "none":
+            return job.keys
+        if kind == "prefix":
+            return max(min(prefix, job.keys), high + 1)
+        if kind == "causal":
+            return high + 1
+        return high + 1 - max(0, low - window + 1 - sink)  # the window's sink is 0
+
+    def count(self, stream: str, job: Job) -> int:
+        """Number of beats of ``stream`` that belong to ``job``."""
+        if stream in ("q", "result"):
+            return job.queries * self.heads * self.chunks
+        tiles = -(-job.queries * self.group // self.tile_q)
+        return self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(tiles)) * self.chunks
+
+    def index(self, job: Job, beat: int, lane: int) -> tuple[int, int, int]:
+        """Head, position among the queries and element in lane ``lane`` of the job's result beat ``beat``."""
+        row, chunk = divmod(beat, self.chunks)
+        kv_head, row = divmod(row, job.queries * self.group)
+        position, member = divmod(row, self.group)
+        return kv_head * self.group + member, position, chunk * self.q.lanes + lane
+
+    def unit(self, job: Job, beat: int, lane: int) -> str:
+        """The row of multipliers that made this value, and the tile in which it did."""
+        row = beat // self.chunks % (job.queries * self.group)
+        return f"tile {row // self.tile_q}, value row {row % self.tile_q}, lane {lane}"
+
+    def divergence(
+        self, number: int, job: Job, beat: int, expected: ResultBeat, actual: ResultBeat, cycle: int
+    ) -> Place:
+        """What is wrong with the job's result beat ``beat``: tensor, job, index, cycle, unit, both values."""
+        shape = f"job {number} (queries={job.queries}, keys={job.keys})"
+        wanted, got = self.result.unpack(expected[0]), self.result.unpack(actual[0])
+        wrong = self.result.first_wrong(expected, actual)
+        lane = wrong or 0
+        head, position, element = self.index(job, beat, lane)
+        unit = self.unit(job, beat, lane)
+        if wrong is None:
+            text = (f"result of {shape}, beat {beat}, cycle {cycle}: expected keep {expected[1]:b}, last {expected[2]}; "
+                    f"got keep {actual[1]:b}, last {actual[2]}, data {got}")
+        else:
+            text = (f"result[head {head}][position {position}][element {element}] of {shape}, cycle {cycle}, {unit}: "
+                    f"expected {wanted[lane]}, got {got[lane]}")
+        return Place(index=(head, position, element), lane=wrong, unit=unit, expected=wanted[lane], actual=got[lane],
+                     text=text)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one vectors folder, beats packed as they appear on the ports."""
+
+    name: str
+    jobs: list[Job]
+    q: list[int]
+    k: list[int]
+    v: list[int]
+    result: list[tuple[int, int]]  # data, keep
+    cycles: int | None = None  # counter_cycles of the whole case when nothing stalls
+
+    @classmethod
+    def load(cls, folder: Path, ports: AttentionPorts) -> "Case":
+        """Read a folder; ``ValueError`` when the files do not fit the jobs."""
+        def beats(stream: str) -> list[int]:
+            return [getattr(ports, stream).pack(map(int, line)) for line in _lines(folder / f"{stream}.txt")]
+
+        keep = (1 << ports.result.lanes) - 1
+        cycles = folder / "cycles.txt"
+        case = cls(
+            name=folder.name, jobs=ports.jobs(folder), q=beats("q"), k=beats("k"), v=beats("v"),
+            result=[(data, keep) for data in beats("result")],
+            cycles=int(cycles.read_text()) if cycles.exists() else None)
+        for stream in STREAMS:
+            expected = sum(ports.count(stream, job) for job in case.jobs)
+            if len(getattr(case, stream)) != expected:
+                raise ValueError(
+                    f"{folder / stream}.txt: {len(getattr(case, stream))} beats; the jobs take {expected}")
+        return case
+
+    @classmethod
+    def load_all(cls, folder: Path, ports: AttentionPorts) -> "list[Case]":
+        """Every case below ``folder``, by name; at least one."""
+        cases = [cls.load(path.parent, ports) for path in sorted(folder.glob("*/jobs.txt"))]
+        if not cases:
+            raise ValueError(f"{folder}: no vectors")
+        return cases
+
+    @classmethod
+    def joined(cls, cases: "Sequence[Case]") -> "Case":
+        """The jobs of all cases, one behind the other."""
+        return cls(
+            name="+".join(case.name for case in cases),
+            jobs=[job for case in cases for job in case.jobs],
+            q=[beat for case in cases for beat in case.q],
+            k=[beat for case in cases for beat in case.k],
+            v=[beat for case in cases for beat in case.v],
+            result=[beat for case in cases for beat in case.result],
+        )
+
+    def only(self, number: int, ports: AttentionPorts) -> "Case":
+        """Job ``number`` alone."""
+        streams = {}
+        for stream in STREAMS:
+            first = sum(ports.count(stream, job) for job in self.jobs[:number])
+            streams[stream] = getattr(self, stream)[first : first + ports.count(stream, self.jobs[number])]
+        return Case(name=f"{self.name}[{number}]", jobs=[self.jobs[number]], **streams)
+
+    def last(self, stream: str, ports: AttentionPorts) -> list[int]:
+        """The ``last`` bit of every beat of ``stream``."""
+        bits: list[int] = []
+        for count in (ports.count(stream, job) for job in self.jobs):
+            bits += [0] * (count - 1) + [1]
+        return bits
+
+
+def load_ports(path: Path) -> AttentionPorts:
+    """The ports that ``design.json`` describes."""
+    values = json.loads(path.read_text())
+    for name in STREAMS:
+        values[name] = Lanes(**values[name])
+    return AttentionPorts(**{name: values[name] for name in AttentionPorts.__dataclass_fields__})
+
+
+def _lines(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text().splitlines()]

@@ -1,0 +1,234 @@
+"""Golden model of the attention engine: softmax(scale * Q K^T + mask) V on integers, one key after the other.
+
+For a query that sees key j, with score ``x = round(q . k * score_multiplier / 2**score_shift)``, to nearest even and
+saturated to 16 bits, and ``exp(x / 2**fraction) = m * 2**n`` (:func:`mantissa_and_octave`):
+
+- ``E' = max(E, n)``, ``D = E' - E`` and ``w = (m << guard_bits) >> (E' - n)``;
+- ``l = (l >> D) + w`` and, for each element, ``O = (O >> D) + w * v``; before the first key l and O are 0, D counts as 0.
+
+Keys come in ascending order; one that is not seen changes nothing. Behind the last one, with ``l' = l << z`` so that its
+highest of ``total_width`` = W bits is 1: ``u = (O << z) >> (W - 10)``, ``r = floor(out_scale * 2**W / l')`` and
+``y = clamp(round(u * r / 2**22))``, to nearest even: 10 fraction bits of u and 12 of out_scale. A query that saw no key
+gives 0.
+
+Sources: the recurrence is that of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, with powers
+of two for rescale factors, as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; tiles of queries outside,
+keys inside, and one division at the end as in Dao, "FlashAttention-2", 2023. Floor shifts of ``O`` are our own.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tilewright.sim.golden.requantize import requantize
+from tilewright.sim.golden.units.softmax_exponent import LOG2E, mantissa_and_octave
+
+IntArray = NDArray[np.int64]
+
+SCORE_HIGH = (1 << 15) - 1
+VALUE_FRACTION_BITS = 10
+OUT_SCALE_BITS = 12
+MAX_SHIFT = 62           # of a 64-bit integer; what is shifted has fewer bits
+LOWEST = -(1 << 20)      # below every octave
+BLOCK_SCORES = 1 << 22   # scores that are formed at once
+
+
+class Mask(Protocol):
+    """Which keys a query sees; numbers that ``kind`` does not name are not looked at."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def sink(self) -> int: ...
+    @property
+    def prefix(self) -> int: ...
+
+
+def visible(mask: Mask, position: ArrayLike, key: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a query at ``position`` of the key axis sees ``key``; the two broadcast together."""
+    i, j = np.broadcast_arrays(np.asarray(position, np.int64), np.asarray(key, np.int64))
+    past, near = j <= i, j > i - mask.window
+    if mask.kind == "none":
+        return np.ones(i.shape, bool)
+    if mask.kind == "causal":
+        return past
+    if mask.kind == "window":
+        return past & near
+    if mask.kind == "lambda":
+        return past & ((j < mask.sink) | near)
+    if mask.kind == "prefix":
+        return past | (j < mask.prefix)
+    raise ValueError(f"mask must be one of none, causal, window, lambda, prefix, not {mask.kind!r}")
+
+
+def tile_keys(mask: Mask, first: int, last: int, keys: int) -> list[int]:
+    """The keys, of ``keys`` in all, that a tile with queries at positions ``first`` to ``last`` meets, in order.
+
+    Those that at least one of the queries sees.
+    """
+    if mask.kind == "none":
+        return list(range(keys))
+    if mask.kind == "prefix":
+        return list(range(max(min(mask.prefix, keys), last + 1)))
+    start = 0 if mask.kind == "causal" else max(0, first - mask.window + 1)
+    sinks = min(mask.sink, start) if mask.kind == "lambda" else 0
+    return [*range(min(sinks, last + 1)), *range(start, last + 1)]
+
+
+def attention(
+    q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_multiplier: int, score_shift: int, out_scale: int,
+    fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int, low: int, high: int,
+) -> IntArray:
+    """Attention of one job, (heads, queries, head_dim), int64.
+
+    Parameters
+    ----------
+    q : integers, (heads, queries, head_dim)
+        Query ``i`` stands at position ``i + keys - queries`` of the key axis.
+    k, v : integers, (kv_heads, keys, head_dim)
+        Head ``h`` of q attends to head ``h * kv_heads // heads``.
+    mask : which keys a query sees
+    score_multiplier, score_shift : scale of the scores, 24 and 6 bits, unsigned
+    out_scale : scale of the results, 16 bits unsigned, 12 of them behind the binary point
+    fraction, guard_bits, table, octave : the exponential: fraction bits of a score, bits behind the mantissa, mantissas at
+        the ends of its intervals, and "below" (rising table) or "above" (falling table)
+    total_width : bits of a query's sum of weights, which must fit
+    low, high : bounds of the results
+    """
+    queries, keys, values = (np.asarray(array).astype(np.int64) for array in (q, k, v))
+    heads, count, head_dim = _checked_shape(queries, keys, values)
+    length, group = keys.shape[1], heads // keys.shape[0]
+    position = np.arange(count) + length - count
+    level = np.full((count, heads), LOWEST)
+    total = np.zeros((count, heads), np.int64)
+    sums = np.zeros((count, heads, head_dim), np.int64)
+    for start, stop in _blocks(length, count * heads):
+        scores = _scores(queries, keys[:, start:stop], group)
+        scaled = requantize(scores, multiplier=score_multiplier, shift=score_shift, low=-SCORE_HIGH - 1, high=SCORE_HIGH)
+        mantissa, octaves = mantissa_and_octave(scaled, fraction=fraction, table=table, octave=octave)
+        seen = visible(mask, position[:, None], np.arange(start, stop))
+        for key in range(stop - start):
+            rows = np.flatnonzero(seen[:, key])  # one run of positions, whatever the mask
+            if not rows.size:
+                continue
+            run = slice(int(rows[0]), int(rows[-1]) + 1)
+            above = np.maximum(level[run], octaves[run, :, key])
+            drop = np.minimum(above - level[run], MAX_SHIFT)
+            weight = (mantissa[run, :, key] << guard_bits) >> np.minimum(above - octaves[run, :, key], MAX_SHIFT)
+            level[run] = above
+            total[run] = (total[run] >> drop) + weight
+            value = np.repeat(values[:, start + key], group, axis=0)
+            sums[run] = (sums[run] >> drop[:, :, None]) + weight[:, :, None] * value
+    return _normalised(total, sums, out_scale=out_scale, total_width=total_width, low=low, high=high).transpose(1, 0, 2)
+
+
+def _checked_shape(queries: IntArray, keys: IntArray, values: IntArray) -> tuple[int, int, int]:
+    fits = (queries.ndim == keys.ndim == 3 and keys.shape == values.shape and queries.shape[2] == keys.shape[2]
+            and all(queries.shape) and all(keys.shape) and queries.shape[0] % keys.shape[0] == 0)
+    if not fits:
+        raise ValueError(f"shapes {queries.shape}, {keys.shape} and {values.shape} are not (heads, queries, head_dim) and "
+                         "twice (kv_heads, keys, head_dim)")
+    heads, count, head_dim = queries.shape
+    return heads, count, head_dim
+
+
+def _blocks(length: int, rows: int) -> Iterator[tuple[int, int]]:
+    step = max(1, BLOCK_SCORES // rows)
+    for start in range(0, length, step):
+        yield start, min(start + step, length)
+
+
+def _scores(queries: IntArray, keys: IntArray, group: int) -> IntArray:
+    """Dot products, (queries, heads, keys). Sums stay below 2**53, so that float64 holds each exactly."""
+    left = queries.reshape(-1, group, *queries.shape[1:]).astype(np.float64)
+    products = left @ keys[:, None].astype(np.float64).swapaxes(2, 3)
+    return products.reshape(queries.shape[0], queries.shape[1], -1).transpose(1, 0, 2).astype(np.int64)
+
+
+def _normalised(total: IntArray, sums: IntArray, *, out_scale: int, total_width: int, low: int, high: int) -> IntArray:
+    if int(total.max()) >> total_width:
+        raise ValueError(f"a sum of weights needs {int(total.max()).bit_length()} bits; total_width is {total_width}")
+    some = np.maximum(total, 1)
+    places = total_width - np.frexp(some.astype(np.float64))[1]  # exact: sums of weights have fewer bits than a significand
+    factor = (np.int64(out_scale) << total_width) // (some << places)
+    mean = (sums << places[:, :, None]) >> (total_width - VALUE_FRACTION_BITS)
+    result = requantize(mean * factor[:, :, None], multiplier=1, shift=VALUE_FRACTION_BITS + OUT_SCALE_BITS, low=low, high=high)
+    return np.where(total[:, :, None] > 0, result, 0)
+
+
+def float_attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_scale: float, out_scale: float,
+                    ) -> NDArray[np.float64]:
+    """``out_scale * softmax(score_scale * Q K^T) V`` in float64, (heads, queries, head_dim); 0 where no key is seen."""
+    queries, keys, values = (np.asarray(array).astype(np.float64) for array in (q, k, v))
+    group = queries.shape[0] // keys.shape[0]
+    keys, values = np.repeat(keys, group, axis=0), np.repeat(values, group, axis=0)
+    count, length = queries.shape[1], keys.shape[1]
+    seen = visible(mask, (np.arange(count) + length - count)[:, None], np.arange(length))
+    scores = np.where(seen, score_scale * (queries @ keys.swapaxes(1, 2)), -np.inf)
+    highest = np.maximum(scores.max(axis=2, keepdims=True), -1e300)
+    weights = np.exp(scores - highest)
+    total = weights.sum(axis=2, keepdims=True)
+    return out_scale * (weights @ values) / np.where(total > 0, total, 1)
+
+
+def attention_reference(
+    q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, tile_q: int, score_multiplier: int, score_shift: int,
+    out_scale: int, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int,
+    value_width: int, low: int, high: int,
+) -> list[list[list[int]]]:
+    """:func:`attention` once more, tile by tile on Python integers of any size.
+
+    AssertionError where a number does not fit the width that the engine gives it: sums of ``value_width`` bits more than
+    ``total_width``, means of 10 more than ``value_width``, a reciprocal of 17.
+    """
+    queries, keys, values = (np.asarray(array).tolist() for array in (q, k, v))
+    kv_heads, group, count, length = len(keys), len(queries) // len(keys), len(queries[0]), len(keys[0])
+    result = [[[0] * len(row) for row in head] for head in queries]
+
+    def nearest(numerator: int, places: int, least: int, most: int) -> int:
+        whole, rest = divmod(numerator, 1 << places)
+        up = 2 * rest > 1 << places or (2 * rest == 1 << places and whole % 2)
+        return max(least, min(most, whole + bool(up)))
+
+    def exponential(score: int) -> tuple[int, int]:
+        y = (score * LOG2E + 32768) // 65536
+        one, interval = 1 << fraction, (1 << fraction) // (len(table) - 1)
+        whole = y // one if octave == "below" else -(-y // one)
+        index, behind = divmod(abs(y - whole * one), interval)
+        slope = table[index + 1] - table[index]
+        correction = abs(slope) * behind // interval
+        return table[index] + (correction if slope >= 0 else -correction), whole
+
+    def fits(value: int, width: int) -> bool:
+        return -(1 << width - 1) <= value < 1 << width - 1
+
+    for kv_head in range(kv_heads):
+        for tile in range(0, count * group, tile_q):
+            rows = range(tile, min(tile + tile_q, count * group))
+            positions = [row // group + length - count for row in rows]
+            state: dict[int, tuple[int, int, list[int]]] = {}
+            for key in tile_keys(mask, positions[0], positions[-1], length):
+                for row, position in zip(rows, positions, strict=True):
+                    if not visible(mask, position, key):
+                        continue
+                    query = queries[kv_head * group + row % group][row // group]
+                    dot = sum(a * b for a, b in zip(query, keys[kv_head][key], strict=True))
+                    mantissa, n = exponential(nearest(dot * score_multiplier, score_shift, -32768, 32767))
+                    level, total, sums = state.get(row, (n, 0, [0] * len(query)))
+                    top = max(level, n)
+                    weight = mantissa * 2**guard_bits // 2 ** (top - n)
+                    fall = 2 ** (top - level)
+                    total = total // fall + weight
+                    sums = [old // fall + weight * new for old, new in zip(sums, values[kv_head][key], strict=True)]
+                    assert 0 <= total < 1 << total_width and all(fits(old, total_width + value_width) for old in sums)
+                    state[row] = top, total, sums
+            for row, (_, total, sums) in state.items():
+                places = total_width - total.bit_length()
+                factor = out_scale * 2**total_width // (total << places)
+                means = [(old << places) // 2 ** (total_width - 10) for old in sums]
+                assert factor < 1 << 17 and all(fits(mean, value_width + 10) for mean in means)
+                result[kv_head * group + row % group][row // group] = [nearest(mean * factor, 22, low, high) for mean in means]
+    return result
