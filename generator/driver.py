@@ -40,7 +40,8 @@ class Runtime(Protocol):
     """What a family knows about running one of its designs; jobs are the family's own objects."""
 
     arguments: tuple[str, ...]
-    description: dict[str, Any]  # what the build's driver/registers.json holds
+    dimensions: int  # of an argument's array, at most
+    description: dict[str, Any]  # what the build's driver/registers.json holds; empty without registers
 
     def job(self, arguments: Arguments, before: Any) -> Any:
         """A job of a user's arguments, ``before`` the one that ran last; ``ValueError`` tells a bad one."""
@@ -99,7 +100,7 @@ class Driver:
         self._before: Any = None
 
     def job(self, **arguments: ArrayLike | None) -> IntArray:
-        """The result of one job, int64; its arguments by name, as ``driver/__init__.py`` of a build describes them.
+        """The result of one job, int64; its arguments by name, as the family's page describes them.
 
         ``ValueError`` names the argument that is wrong.
         """
@@ -242,6 +243,7 @@ def open_driver(design: Design, backend: str = "golden", *, root: Path = DEFAULT
     if backend == "cocotb":
         return Driver(CocotbBackend(runtime, build(design, root), progress=progress))
     if backend == "board":
+        family_of(design.spec).require_board_top()
         return Driver(BoardBackend(runtime, _serial(runtime, port)))
     raise UserError(f"--backend: '{backend}'; allowed are {', '.join(BACKENDS)}")
 

@@ -27,6 +27,8 @@ class Portrait:
 
     ``figure`` is inline SVG in the classes of the report's style sheet. ``work`` takes a job as the design
     file writes it (its fields as a mapping). ``bytes_per_cycle`` is what all data ports move at most.
+    In the report's own sentences ``engine`` is what computes, ``size`` what the name of a job's work counts,
+    and ``padding`` what multipliers do when they are busy with what no result needs.
     """
 
     title: str
@@ -37,3 +39,6 @@ class Portrait:
     macs_per_cycle: int
     bytes_per_cycle: float
     work: Callable[[Mapping[str, Any]], Work]
+    engine: str
+    size: str
+    padding: str

@@ -16,6 +16,7 @@ from tilewright import report_view as view
 from tilewright.design import Design, load_design
 from tilewright.errors import UserError
 from tilewright.families import family_of
+from tilewright.families.base import Family
 from tilewright.files import write_file
 from tilewright.portrait import Portrait
 from tilewright.report_jobs import job_figures, roofline, run_jobs, timeline, verified_jobs
@@ -24,11 +25,13 @@ from tilewright.report_words import count
 Json = dict[str, Any]
 
 RESULTS = ("verify", "synth", "run", "digits")
+TARGET = "--board ulx3s-85f"  # of the synthesis that a report proposes
+TARGET_WITHOUT_BOARD = "--device ecp5-85f"
 
 
 @dataclass(frozen=True)
 class Report:
-    """The two files, and for each of ``RESULTS`` whether its data was there."""
+    """The two files, and for each result that a command can leave whether its data was there."""
 
     html: Path
     json: Path
@@ -40,6 +43,7 @@ class Material:
     """Everything a report is made of. ``stale`` names results of another version of the design."""
 
     design: Design
+    family: Family
     portrait: Portrait
     results: dict[str, Json | None]
     stale: list[str]
@@ -48,6 +52,19 @@ class Material:
     def result(self, name: str) -> Json:
         """A result, empty where there is none."""
         return self.results[name] or {}
+
+    @property
+    def obtainable(self) -> tuple[str, ...]:
+        """Those of ``RESULTS`` that a command can leave for this design."""
+        return RESULTS if self.family.runs_demo else tuple(name for name in RESULTS if name != "digits")
+
+    @property
+    def target(self) -> str:
+        """What to synthesize for: where it was done, else a proposal."""
+        synth = self.result("synth")
+        if synth.get("board"):
+            return f"--board {synth['board']}"
+        return TARGET if self.family.has_board_top else TARGET_WITHOUT_BOARD
 
     @property
     def measured(self) -> list[tuple[str, str, list[Json]]]:
@@ -82,9 +99,11 @@ def load_material(folder: Path) -> Material:
         for name, result in results.items()
         if result and result.get("hash", design.content_hash) != design.content_hash
     ]
+    family = family_of(design.spec)
     return Material(
         design=design,
-        portrait=family_of(design.spec).portrait(design.spec),
+        family=family,
+        portrait=family.portrait(design.spec),
         results=results | dict.fromkeys(stale),
         stale=stale,
         manifest=_read(folder / "manifest.json", "tilewright build") or {},
@@ -121,7 +140,7 @@ def write_report(folder: Path, *, source: str | None = None) -> Report:
     html, data = folder / "report" / "report.html", folder / "report" / "report.json"
     write_file(html, page)
     write_file(data, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    return Report(html, data, {name: material.results[name] is not None for name in RESULTS})
+    return Report(html, data, {name: material.results[name] is not None for name in material.obtainable})
 
 
 def summarize(material: Material) -> Json:
@@ -161,7 +180,8 @@ def render(material: Material, *, source: str) -> str:
         stale=material.stale,
         portrait=portrait,
         peak=count(portrait.macs_per_cycle),
-        board=material.result("synth").get("board"),
+        target=material.target,
+        runs_demo=material.family.runs_demo,
         versions=material.versions,
         timelines=[timeline(portrait, jobs, title=title, note=note) for title, note, jobs in measured],
         roofline=roofline(portrait, jobs),

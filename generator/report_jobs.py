@@ -18,16 +18,18 @@ Job = Mapping[str, Any]
 MOST_JOBS = 24
 MOST_DOTS = 12
 
-# CSS class of a part of a job's time, and what the legend calls it.
-PARTS = {
-    "fill": "filling the array",
-    "useful": "multiplying",
-    "ragged": "multiplying the padding of ragged edges",
-    "overhead": "filling, draining, waiting for first operands",
-    "input-stall": "stalled on operands",
-    "output-stall": "stalled on the consumer",
-    "drain": "draining results, while the next job computes",
-}
+
+def part_words(portrait: Portrait) -> dict[str, str]:
+    """CSS class of a part of a job's time, and what the legend calls it."""
+    return {
+        "fill": f"filling the {portrait.engine}",
+        "useful": "multiplying",
+        "ragged": portrait.padding,
+        "overhead": "filling, draining, waiting for first operands",
+        "input-stall": "stalled on operands",
+        "output-stall": "stalled on the consumer",
+        "drain": "draining results, while the next job computes",
+    }
 
 
 def verified_jobs(verify: Json | None, workload: Sequence[Job]) -> list[Json]:
@@ -69,7 +71,7 @@ def is_scheduled(job: Job) -> bool:
 def job_parts(portrait: Portrait, job: Job, free: int) -> tuple[int, dict[str, float]]:
     """When the job's bar begins, and its parts in cycles, in the order in which they are drawn.
 
-    ``free`` is the cycle in which the array was done with the job before. A job whose schedule is known
+    ``free`` is the cycle in which the engine was done with the job before. A job whose schedule is known
     reaches from there until its last result left; of another one only totals are known, which add up
     to its ``cycles``.
     """
@@ -112,14 +114,15 @@ def _placed(portrait: Portrait, jobs: Iterable[Job]) -> list[tuple[Job, int, dic
     return placed
 
 
-def _legend(jobs: Iterable[Mapping[str, float]]) -> list[Json]:
-    """The parts that occur in any of ``jobs``."""
+def _legend(words: Mapping[str, str], jobs: Iterable[Mapping[str, float]]) -> list[Json]:
+    """The parts that occur in any of ``jobs``, in the order of ``words``."""
     present = {part for parts in jobs for part, cycles in parts.items() if cycles > 0}
-    return [{"class": part, "words": words} for part, words in PARTS.items() if part in present]
+    return [{"class": part, "words": text} for part, text in words.items() if part in present]
 
 
 def timeline(portrait: Portrait, jobs: Sequence[Job], *, title: str, note: str) -> Json:
     """A bar for each of ``jobs``, all on one axis of cycles."""
+    words = part_words(portrait)
     placed = _placed(portrait, jobs[:MOST_JOBS])
     total = max(begin + sum(parts.values()) for _, begin, parts in placed)
     rows = []
@@ -127,7 +130,7 @@ def timeline(portrait: Portrait, jobs: Sequence[Job], *, title: str, note: str) 
         work = portrait.work(job)
         model = job.get("model")
         segments = [
-            (part, cycles / total, f"{PARTS[part]}: {count(cycles)} cycles") for part, cycles in parts.items()
+            (part, cycles / total, f"{words[part]}: {count(cycles)} cycles") for part, cycles in parts.items()
         ]
         rows.append(
             {
@@ -147,7 +150,7 @@ def timeline(portrait: Portrait, jobs: Sequence[Job], *, title: str, note: str) 
         "title": title,
         "note": note,
         "rows": rows,
-        "legend": _legend(parts for _, _, parts in placed),
+        "legend": _legend(words, (parts for _, _, parts in placed)),
         "axis": report_svg.axis(total, unit="cycles"),
         "scheduled": all(is_scheduled(job) for job, _, _ in placed),
         "left_out": len(jobs) - len(placed),

@@ -26,6 +26,16 @@ def element(tag: str, *children: object, **attributes: object) -> Markup:
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), written, inside)
 
 
+def arrow(kind: str, x1: float, y1: float, x2: float, y2: float) -> list[Markup]:
+    """A line with a head at (x2, y2), pointing east or south, in the colour of stream ``kind`` (act, weight, result)."""
+    head = f"M{x2:.1f} {y2:.1f}l-6 -3.5v7z" if y1 == y2 else f"M{x2:.1f} {y2:.1f}l-3.5 -6h7z"
+    end = {"x2": x2 - 5, "y2": y2} if y1 == y2 else {"x2": x2, "y2": y2 - 5}
+    return [
+        element("line", class_=f"wire {kind}", x1=x1, y1=y1, **end),
+        element("path", class_=f"head {kind}", d=head),
+    ]
+
+
 def percent(value: float) -> str:
     """A share of 1 as a coordinate."""
     return f"{100 * value:.3f}".rstrip("0").rstrip(".") + "%"

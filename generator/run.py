@@ -25,6 +25,7 @@ from tilewright.errors import CheckFailed, ToolError, UserError
 
 MAX_BYTES = 1 << 28  # of the file, and of all arrays in it
 MAX_JOBS = 4096
+MATRIX = 2
 CHECKS = ("labels", "expected")
 
 Array = NDArray[Any]
@@ -39,9 +40,9 @@ class Program:
     expected: dict[int, Array] = field(default_factory=dict)
 
 
-def read_program(path: Path, arguments: Sequence[str]) -> Program:
+def read_program(path: Path, arguments: Sequence[str], *, dimensions: int = MATRIX) -> Program:
     """The program in ``path``, for a design whose jobs take ``arguments``; ``UserError`` tells mistakes."""
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, dimensions=dimensions)
     allowed = [*arguments, *CHECKS]
     by_job: dict[int, dict[str, Array]] = {}
     mistakes = []
@@ -71,8 +72,8 @@ def read_program(path: Path, arguments: Sequence[str]) -> Program:
     return program
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz of integers, at most ``MAX_BYTES``. Nothing in it is executed or trusted."""
+def read_arrays(path: Path, *, dimensions: int = MATRIX) -> dict[str, Array]:
+    """The arrays of an .npz, integers of up to ``dimensions``, at most ``MAX_BYTES``. Nothing in it is executed or trusted."""
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -80,7 +81,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         if size > MAX_BYTES:
             raise UserError(f"{path}: {size} bytes; at most {MAX_BYTES} are allowed")
         with zipfile.ZipFile(path) as archive:
-            return _members(path, archive)
+            return _members(path, archive, dimensions)
     except OSError as error:
         raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
@@ -88,7 +89,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise UserError(f"{path}: not a readable .npz file: {_one_line(error)}") from None
 
 
-def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, Array]:
+def _members(path: Path, archive: zipfile.ZipFile, dimensions: int) -> dict[str, Array]:
     members = archive.infolist()
     total = sum(member.file_size for member in members)
     if total > MAX_BYTES:
@@ -102,13 +103,13 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, Array]:
         with archive.open(member) as file:
             content = file.read(MAX_BYTES + 1)
         try:
-            arrays[name] = _array(content)
+            arrays[name] = _array(content, dimensions)
         except Exception as error:  # NumPy's header parser raises what Python's literal parser does
             raise UserError(f"{path}: {shown}: {_one_line(error)}") from None
     return arrays
 
 
-def _array(content: bytes) -> Array:
+def _array(content: bytes, dimensions: int) -> Array:
     """One .npy of integers or booleans, its size checked before anything is allocated."""
     if not content.startswith(np.lib.format.MAGIC_PREFIX):
         raise ValueError("not an array in the .npy format")
@@ -120,8 +121,8 @@ def _array(content: bytes) -> Array:
     shape, by_columns, dtype = readers[version](stream)
     if dtype.kind not in "iub":
         raise ValueError(f"holds {dtype}; only integers are allowed")
-    if len(shape) > 2:
-        raise ValueError(f"has {len(shape)} dimensions; at most 2 are allowed")
+    if len(shape) > dimensions:
+        raise ValueError(f"has {len(shape)} dimensions; at most {dimensions} are allowed")
     count, rest = 1, content[stream.tell():]
     for extent in shape:
         count *= extent
@@ -150,7 +151,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 def check_labels(path: Path, program: Program, shapes: Sequence[tuple[int, ...]]) -> None:
     """Demand that labels and expected results fit their jobs' results, whose ``shapes`` are given; ``UserError``."""
     for number, labels in program.labels.items():
-        if len(shapes[number]) != 2:
+        if len(shapes[number]) != MATRIX:
             raise UserError(f"{path}: labels_{number}: the result has shape {shapes[number]}; only a matrix can be labelled")
         m, n = shapes[number]
         if labels.shape != (m,) or (labels.astype(object) < 0).any() or (labels.astype(object) >= n).any():

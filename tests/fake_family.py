@@ -1,6 +1,6 @@
 """A family that Tilewright does not know: a job adds one number to every element of a vector.
 
-What a real one has in ``sim/cosim`` lies in ``tests/fake_cosim``. No HLS kernel, no driver, no report.
+What a real one has in ``sim/cosim`` lies in ``tests/fake_cosim``. No HLS kernel, no registers, no report.
 """
 
 from collections.abc import Iterator, Mapping
@@ -72,18 +72,12 @@ class AdderFamily(Family):
     name = "adder"
     spec_type = AdderSpec
 
-    def rtlil(self, spec: AdderSpec, design_hash: str, *, target: str = "generic") -> str:
+    def stream_rtlil(self, spec: AdderSpec, *, target: str = "generic") -> str:
         top = StreamTop(Adder(lanes=spec.lanes))  # type: ignore[arg-type]
         return to_rtlil(top, name=spec.design, ports=top.ports)
 
-    def top_is_stream(self, spec: AdderSpec) -> bool:
-        return True
-
     def hls_context(self, spec: AdderSpec) -> Mapping[str, Any]:
         return {"design": spec.design, "top": f"{spec.design}_hls", "kernel": "adder", "templates": {}}
-
-    def driver_files(self, spec: AdderSpec, design_hash: str) -> Mapping[str, str]:
-        return {}
 
     def sim_files(self, spec: AdderSpec) -> Mapping[str, str]:
         from tilewright.sim.cosim.adder_ports import AdderPorts

@@ -12,8 +12,8 @@ from gemm_designs import TEST_BUILD
 from tilewright import cli
 from tilewright.build import build
 from tilewright.design import load_design, parse_design
-from tilewright.driver import runtime_of
-from tilewright.errors import ToolError
+from tilewright.driver import open_driver, runtime_of
+from tilewright.errors import ToolError, UserError
 from tilewright.families import FAMILIES, family_of
 from tilewright.families.base import Family
 from tilewright.sim.harness import Input, Result, fields, harness_context, lanes
@@ -132,6 +132,25 @@ def test_the_demo_refuses_another_family(
     path.write_bytes(ADDER)
     assert cli.main(["demo", str(path)]) == 2
     assert capsys.readouterr().err == f"{path}: family: 'adder'; the demo's digits need gemm\n"
+
+
+def test_a_family_without_registers_has_no_driver_and_refuses_a_board(
+        adder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "adder.yaml"
+    path.write_bytes(ADDER)
+    design = load_design(path)
+    refused = "family: 'adder' has no top for boards; families with one: gemm"
+    assert cli.main(["synth", str(path), "--board", "ulx3s", "--build-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"{refused}\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["adder.yaml"]
+    for attempt in (lambda: open_driver(design, "board", port="/dev/null"),
+                    lambda: family_of(design.spec).board_rtlil(design.spec, design.content_hash, clock_hz=1)):
+        with pytest.raises(UserError) as caught:
+            attempt()
+        assert str(caught.value) == refused
+    assert cli.main(["build", str(path), "--build-dir", str(TEST_BUILD)]) == 0
+    assert "driver" not in capsys.readouterr().out
+    assert not (TEST_BUILD / design.name / "driver").exists()
 
 
 # ---- how a family describes its streams ----------------------------------------------------------

@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
         lines = [("build", str(built.folder), f"{len(built.files)} files, {state}"),
                  ("verilog", str(built.folder / "rtl" / f"{built.design.name}.v"), ""),
                  ("hls", str(built.folder / "hls"), "make -C there csim"),
-                 ("sim", str(built.folder / "sim"), "make -C there"),
-                 ("driver", str(built.folder / "driver"), "")]
+                 ("sim", str(built.folder / "sim"), "make -C there")]
+        if any(path.startswith("driver/") for path in built.files):
+            lines.append(("driver", str(built.folder / "driver"), ""))
         emit(payload, as_json, lambda: rows(lines))

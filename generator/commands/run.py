@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
         overrides: Overrides,
         data: Annotated[Path, typer.Option(
             "--data", metavar="FILE.npz", show_default=False,
-            help="Arguments of each job, as driver/__init__.py of a build describes them: a_0, b_0, ..., a_1, ...")],
+            help="Arguments of each job by name and number, as the family's page describes them: a_0, b_0, ..., a_1, ...")],
         backend: Annotated[str, typer.Option(
             help="golden, sim (compiled RTL), cocotb, or board.")] = "golden",
         out: Annotated[Path | None, typer.Option(
@@ -36,7 +36,8 @@ def register(app: typer.Typer) -> None:
         from tilewright.run import accuracy, check_labels, compare, read_program, write_arrays
 
         design = load_design(design_file, overrides)
-        program = read_program(data, runtime_of(design).arguments)
+        runtime = runtime_of(design)
+        program = read_program(data, runtime.arguments, dimensions=runtime.dimensions)
         with progress.status(f"run on {backend}") as status:
             driver = open_driver(design, backend, root=build_dir, port=port,
                                  progress=lambda text: status.update(f"run on {backend}: {text}"))

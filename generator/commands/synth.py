@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
         from tilewright.design import load_design
         from tilewright.devices import load_board, load_device
         from tilewright.errors import CheckFailed, UserError
+        from tilewright.families import family_of
         from tilewright.files import write_file
         from tilewright.synth import flow
         from tilewright.synth.gates import simulate
@@ -49,6 +50,8 @@ def register(app: typer.Typer) -> None:
         on = load_board(board) if board else None
         target = flow.Target(load_device(on.device if on else device or DEFAULT_DEVICE), on)
         design = load_design(design_file, overrides)
+        if on:
+            family_of(design.spec).require_board_top()
         built = build_folder(design, build_dir)
         results = built.folder / "report"
         with Watcher() as watcher:

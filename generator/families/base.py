@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tilewright.errors import UserError
 from tilewright.portrait import Portrait
 from tilewright.spec import Spec
 
@@ -40,26 +41,47 @@ class JobCycles:
 
 
 class Family(ABC):
-    """A family of accelerators. Methods take a spec of ``spec_type`` that was accepted."""
+    """A family of accelerators. Methods take a spec of ``spec_type`` that was accepted.
+
+    What is not abstract is that of a family whose only top is the bare engine: it has no registers, so no driver and no
+    board. Its jobs run on the golden model and in simulation; it is routed for a device alone.
+    """
 
     name: ClassVar[str]
     spec_type: ClassVar[type[Spec]]
+    runs_demo: ClassVar[bool] = False  # whether `tilewright demo` takes its designs
 
-    @abstractmethod
     def rtlil(self, spec: Any, design_hash: str, *, target: str = "generic") -> str:
         """RTLIL of the spec's own top, module ``spec.design``. ``target`` selects the form of the datapath."""
+        return self.stream_rtlil(spec, target=target)
 
     @abstractmethod
     def stream_rtlil(self, spec: Any, *, target: str = "generic") -> str:
         """RTLIL of the bare engine with stream ports, module ``spec.design``, whatever the top is."""
 
-    @abstractmethod
     def top_is_stream(self, spec: Any) -> bool:
         """Whether the spec's top is that bare engine."""
+        return True
 
-    @abstractmethod
     def board_rtlil(self, spec: Any, design_hash: str, *, clock_hz: int, target: str = "generic") -> str:
         """RTLIL of a board's top, module ``spec.design``: ports clk, uart_rx, uart_tx and led."""
+        raise self._no_board_top()
+
+    @property
+    def has_board_top(self) -> bool:
+        """Whether its designs can be put on a board."""
+        return type(self).board_rtlil is not Family.board_rtlil
+
+    def require_board_top(self) -> None:
+        """``UserError`` where there is no top for boards; asked before the long work that would end with it."""
+        if not self.has_board_top:
+            raise self._no_board_top()
+
+    def _no_board_top(self) -> UserError:
+        from tilewright.families import FAMILIES
+
+        having = ", ".join(name for name, family in FAMILIES.items() if family.has_board_top)
+        return UserError(f"family: '{self.name}' has no top for boards; families with one: {having}")
 
     @abstractmethod
     def blocks(self, spec: Any) -> Mapping[str, str]:
@@ -69,9 +91,9 @@ class Family(ABC):
     def hls_context(self, spec: Any) -> Mapping[str, Any]:
         """What the HLS templates need, ready-made."""
 
-    @abstractmethod
     def driver_files(self, spec: Any, design_hash: str) -> Mapping[str, str]:
-        """Path in the build folder to text: register map, C header, Python driver."""
+        """Path in the build folder to text: register map, C header, Python driver. None without registers."""
+        return {}
 
     @abstractmethod
     def sim_files(self, spec: Any) -> Mapping[str, str]:

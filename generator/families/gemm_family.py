@@ -16,6 +16,7 @@ class GemmFamily(Family):
 
     name = "gemm"
     spec_type = GemmSpec
+    runs_demo = True
 
     # Heavy modules are imported where they are used: `tilewright check` needs no Amaranth.
 

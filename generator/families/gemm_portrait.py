@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 from tilewright.families.gemm import GemmSpec
 from tilewright.portrait import Portrait, Work
-from tilewright.report_svg import element
+from tilewright.report_svg import arrow, element
 
 MOST_PITCH = 72.0  # from PE to PE in the drawing
 MOST_DRAWN = 16  # PEs drawn one by one; a larger array is drawn as a texture
@@ -80,6 +80,9 @@ def portrait(spec: GemmSpec) -> Portrait:
         )
         / 8,
         work=lambda job: work(spec, job),
+        engine="array",
+        size="m \u00d7 n \u00d7 k",
+        padding="multiplying the padding of ragged edges",
     )
 
 
@@ -118,11 +121,11 @@ def figure(spec: GemmSpec) -> Markup:
     parts = [_grid(spec, x0, y0, pitch, kept)]
     for row in _lanes(spec.rows):
         y = y0 + (row + 0.5) * pitch
-        parts += _arrow(left, x0 - 30, y, x0 - 7, y)
+        parts += arrow(left, x0 - 30, y, x0 - 7, y)
     for col in _lanes(spec.cols):
         x = x0 + (col + 0.5) * pitch
-        parts += _arrow(top, x, y0 - 30, x, y0 - 7)
-        parts += _arrow("result", x, y0 + high + 5, x, y0 + high + 26)
+        parts += arrow(top, x, y0 - 30, x, y0 - 7)
+        parts += arrow("result", x, y0 + high + 5, x, y0 + high + 26)
     below = y0 + high + 31
     if spec.has_requant:
         parts += [
@@ -139,7 +142,7 @@ def figure(spec: GemmSpec) -> Markup:
         below += 22
         for col in _lanes(spec.cols):
             x = x0 + (col + 0.5) * pitch
-            parts += _arrow("result", x, below + 3, x, below + 20)
+            parts += arrow("result", x, below + 3, x, below + 20)
         below += 22
     names = {
         "act": f"A \u00b7 {spec.act_lanes} \u00d7 {spec.act}",
@@ -216,13 +219,3 @@ def _grid(spec: GemmSpec, x0: float, y0: float, pitch: float, kept: str) -> Mark
                 ),
             ]
     return element("g", *cells)
-
-
-def _arrow(kind: str, x1: float, y1: float, x2: float, y2: float) -> list[Markup]:
-    """A line with a head at (x2, y2), pointing east or south."""
-    head = f"M{x2:.1f} {y2:.1f}l-6 -3.5v7z" if y1 == y2 else f"M{x2:.1f} {y2:.1f}l-3.5 -6h7z"
-    end = {"x2": x2 - 5, "y2": y2} if y1 == y2 else {"x2": x2, "y2": y2 - 5}
-    return [
-        element("line", class_=f"wire {kind}", x1=x1, y1=y1, **end),
-        element("path", class_=f"head {kind}", d=head),
-    ]

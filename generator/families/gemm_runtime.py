@@ -21,6 +21,7 @@ class GemmRuntime:
     """The :class:`tilewright.driver.Runtime` of one GEMM design."""
 
     arguments: tuple[str, ...] = ARGUMENTS
+    dimensions = 2
 
     def __init__(self, spec: GemmSpec, design_hash: str) -> None:
         self.spec = spec
