@@ -245,13 +245,13 @@ class AttentionSpec(Spec):
 
     def summary(self) -> list[tuple[str, str]]:
         """Model, engine, mask, numbers, buffers and workload."""
-        shared = "" if self.group == 1 else f", {self.group} heads to each"
+        heads = f"{self.heads} query head{'s' if self.heads > 1 else ''}"
         mask = ", ".join([self.mask.kind, *(f"{name} {value}" for name, value in self.mask.numbers.items())])
         sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits}
         jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
         largest = max(self.workload, key=lambda job: (job.queries * job.keys, job.keys))
         return [
-            ("model", f"head_dim {self.head_dim}, {self.heads} heads, {self.kv_heads} of keys and values{shared}"),
+            ("model", f"head_dim {self.head_dim}, {heads}, {self.group} to each head of keys and values"),
             ("engine", f"{self.schedule}, {self.tile_q} rows x {self.lanes} lanes, a key every {self.interval} cycles"),
             ("top", self.top),
             ("mask", mask),
