@@ -65,6 +65,11 @@ class AttentionPorts:
         return "cosim.attention_tests"
 
     @property
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        """Payload fields of the input streams but ``job``."""
+        return dict.fromkeys(("q", "k", "v"), ("data", "last"))
+
+    @property
     def group(self) -> int:
         """Heads that share one head of keys and values."""
         return self.heads // self.kv_heads

@@ -1,0 +1,152 @@
+"""The cycle model of the attention engine: when each job ends if no port ever stalls.
+
+A walk over tiles and keys with the engine's own rules and no data: a key begins when its tile's queries are there, a key
+interval after the one before, and while there is a slot for its weights; its values follow when the weights are there and,
+at the beginning of a tile, a bank of sums is free; a finished tile is divided and read row by row. Equal to
+``counter_cycles``, to the cycle.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Protocol
+
+from tilewright.families.attention import AttentionSpec
+from tilewright.families.attention_work import tile_keys
+
+CHECK = 2          # from accepting a job to the earliest acceptance of the next, whose shape is checked meanwhile
+WALK = 4           # from a job, or from a tile that was taken, to the next tile's keys
+LOOP = 5           # of the running sums
+COMPLETE = 5       # from a tile's last step to its bank being read
+JOBS_MAX = 2       # on their way at a time
+BANKS = 2          # of queries, and of sums
+RESULT_SLICE = 1   # the register slice in front of the result port
+NEVER = -10**9
+
+
+class JobShape(Protocol):
+    """A job as the schedule sees it."""
+
+    @property
+    def queries(self) -> int: ...
+    @property
+    def keys(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class CycleEngine:
+    """What decides the schedule; latencies are those of ``tilewright.rtl.attention``."""
+
+    spec: AttentionSpec
+    interval: int       # cycles from one key to the next
+    key_latency: int    # from a key's last score step to the first step of its values
+    slots: int          # keys whose weights are on their way
+    division: int       # cycles from one row's total to the next one's
+    scale_latency: int  # from a word of sums to its results
+
+
+@dataclass(frozen=True)
+class JobCycles:
+    """Cycles counted from the one in which the first job is accepted.
+
+    ``first_step`` and ``last_step`` bound the steps of the scores, ``done`` is the cycle in which the last result leaves;
+    ``active`` is the number of steps.
+    """
+
+    first_step: int
+    last_step: int
+    done: int
+    active: int
+
+
+@dataclass
+class _Timeline:
+    """What has happened so far; cycles of the last events of each kind."""
+
+    accepted: int = -CHECK
+    loaded: int = NEVER                    # last beat of queries
+    walked: int = NEVER                    # a tile was taken from the walker
+    done: list[int] = field(default_factory=lambda: [NEVER] * JOBS_MAX)
+    scored: list[int] = field(default_factory=lambda: [NEVER] * BANKS)    # last score steps of the tiles before
+    key: int = NEVER                       # first score step of a key
+    freed: list[int] = field(default_factory=list)     # last value step of each key, by slot
+    keys: int = 0
+    values: int = NEVER                    # first value step of a key
+    valued: int = NEVER                    # last value step of a key
+    released: list[int] = field(default_factory=lambda: [NEVER] * BANKS)  # a bank's last word was taken
+    taken: int = NEVER                     # a row's factor was taken
+    read: int = NEVER                      # a row's last word was read
+
+
+def ideal_cycles(engine: CycleEngine, job: JobShape) -> float:
+    """Cycles in which the multipliers would do all visible work, none of them idle."""
+    from tilewright.families.attention_work import useful_macs
+
+    return useful_macs(engine.spec, job.queries, job.keys) / engine.spec.macs_per_cycle
+
+
+def walk(engine: CycleEngine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
+    """The schedule of ``jobs``, offered back to back."""
+    time = _Timeline(freed=[NEVER] * engine.slots)
+    for job in jobs:
+        time.accepted = max(time.accepted + CHECK, time.loaded + 1, time.walked + 1, time.done[0] + 1)
+        yield _job(engine, time, job)
+
+
+def _job(engine: CycleEngine, time: _Timeline, job: JobShape) -> JobCycles:
+    spec = engine.spec
+    rows = _tile_rows(spec, job)
+    counts = tile_keys(spec, job.queries, job.keys).tolist()
+    first = None
+    offered = time.accepted + WALK
+    load = time.accepted + 1
+    for _ in range(spec.kv_heads):
+        for count, tile_rows in zip(counts, rows, strict=True):
+            load = max(load, time.scored[0] + 1)
+            time.loaded = load + tile_rows * spec.chunks - 1
+            load = time.loaded + 1
+            time.walked = max(offered, time.scored[1])
+            offered = time.walked + WALK
+            begins = _keys(engine, time, count)
+            first = begins if first is None else first
+            _drain(engine, time, tile_rows)
+    assert first is not None
+    done = time.read + 1 + engine.scale_latency + RESULT_SLICE
+    time.done = [time.done[1], done]
+    return JobCycles(first, time.scored[1], done, spec.kv_heads * sum(counts) * spec.chunks)
+
+
+def _tile_rows(spec: AttentionSpec, job: JobShape) -> list[int]:
+    """Rows that count of each tile of a kv head."""
+    edges = [*range(0, job.queries * spec.group, spec.tile_q), job.queries * spec.group]
+    return [end - start for start, end in pairwise(edges)]
+
+
+def _keys(engine: CycleEngine, time: _Timeline, count: int) -> int:
+    """The keys of one tile, scores and values; the first score step."""
+    chunks = engine.spec.chunks
+    first = 0
+    for number in range(count):
+        slot = time.keys % engine.slots
+        key = max(time.key + engine.interval, time.freed[slot] + 1)
+        values = max(time.values + LOOP, time.valued + 1)
+        if number == 0:
+            key = max(key, time.walked + 1, time.loaded + 1)
+            values = max(values, time.released[0] + 1)
+            first = key
+        time.key = key
+        time.values = max(values, key + chunks - 1 + engine.key_latency)
+        time.valued = time.freed[slot] = time.values + chunks - 1
+        time.keys += 1
+    time.scored = [time.scored[1], time.key + chunks - 1]
+    return first
+
+
+def _drain(engine: CycleEngine, time: _Timeline, rows: int) -> None:
+    """A finished tile: each row divided while the one before is read."""
+    owned = time.valued + COMPLETE
+    for _ in range(rows):
+        start = max(owned, time.taken)
+        time.taken = max(start + engine.division, time.read)
+        time.read = time.taken + engine.spec.chunks
+    time.released = [time.released[1], time.read + 1]

@@ -1,0 +1,40 @@
+"""The hardware of `family: attention`: its engine from a spec, and what the cycle model needs to know of it."""
+
+from amaranth.hdl import Shape
+from tilewright.families.attention import AttentionSpec
+from tilewright.families.attention_cycles import CycleEngine
+from tilewright.formats import IntFormat
+from tilewright.rtl.attention.engine import AttentionEngine, key_interval, key_latency, key_slots
+from tilewright.rtl.attention.normalize_rows import SCALE_LATENCY, division_cycles
+from tilewright.rtl.attention.tile_walker import Mask
+from tilewright.rtl.hierarchy import to_rtlil
+from tilewright.rtl.stream_top import StreamTop
+
+
+def _shape(number: IntFormat) -> Shape:
+    return Shape(number.width, number.signed)
+
+
+def engine(spec: AttentionSpec, *, target: str = "generic") -> AttentionEngine:
+    """The engine that ``spec`` describes."""
+    return AttentionEngine(
+        rows=spec.tile_q, lanes=spec.lanes, chunks=spec.chunks, group=spec.group, kv_heads=spec.kv_heads, query=_shape(spec.q),
+        key=_shape(spec.k), value=_shape(spec.v), out=_shape(spec.out), score_width=spec.score_width, fraction=spec.fraction,
+        mantissa_bits=spec.mantissa_bits, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
+        total_width=spec.total_width, mask=Mask(spec.mask.kind, **spec.mask.numbers),
+        limits=(spec.limits.queries, spec.limits.keys), target=target)
+
+
+def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:
+    """RTLIL of the engine with its stream ports, module ``spec.design``."""
+    top = StreamTop(engine(spec, target=target))
+    return to_rtlil(top, name=spec.design, ports=top.ports)
+
+
+def cycle_engine(spec: AttentionSpec) -> CycleEngine:
+    """``spec`` as the cycle model sees it."""
+    shape = {"rows": spec.tile_q, "chunks": spec.chunks}
+    path = {"lanes": spec.lanes, "rows": spec.tile_q, "score_width": spec.score_width}
+    return CycleEngine(
+        spec=spec, interval=key_interval(**shape), key_latency=key_latency(**path),
+        slots=key_slots(**path, chunks=spec.chunks), division=division_cycles(spec.total_width), scale_latency=SCALE_LATENCY)

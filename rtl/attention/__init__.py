@@ -1,0 +1,1 @@
+"""Attention engines: queries stay, keys and values stream past."""

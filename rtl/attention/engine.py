@@ -1,0 +1,251 @@
+"""The streaming attention engine: queries stay, keys and values stream past, no state grows with their number."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+from tilewright.rtl.attention.frame_reader import FrameReader
+from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
+from tilewright.rtl.attention.query_loader import QueryLoader
+from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
+from tilewright.rtl.attention.score_sequencer import ScoreSequencer
+from tilewright.rtl.attention.tile_walker import Mask, TileWalker
+from tilewright.rtl.attention.value_row import LOOP, ValueRow, weight_layout
+from tilewright.rtl.attention.value_sequencer import ValueSequencer
+from tilewright.rtl.attention.weights import MULTIPLIER_BITS, KeyWeights, weights_latency
+from tilewright.rtl.delay import delayed
+from tilewright.rtl.hierarchy import shared
+from tilewright.rtl.skid_buffer import SkidBuffer
+
+COUNTERS = ("counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
+STREAMS = ("q", "k", "v")
+ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4}
+JOBS_MAX = 2  # on their way at a time
+
+
+def key_interval(*, rows: int, chunks: int) -> int:
+    """Cycles from one key to the next: its chunks, the rows' turns at the exponential, or the loop of the sums."""
+    return max(chunks, rows, LOOP)
+
+
+def key_latency(*, lanes: int, rows: int, score_width: int) -> int:
+    """Cycles from a key's last score step to the first one of its values."""
+    return sum_latency(lanes) + 1 + weights_latency(score_width=score_width) + rows
+
+
+def key_slots(*, lanes: int, rows: int, chunks: int, score_width: int) -> int:
+    """Keys that can be on their way, a power of two, so that a stream that never stalls finds room for each."""
+    cycles = 2 * chunks + key_latency(lanes=lanes, rows=rows, score_width=score_width)
+    return 1 << ceil_log2(-(-cycles // key_interval(rows=rows, chunks=chunks)) + 2)
+
+
+class AttentionEngine(wiring.Component):
+    """Softmax attention of ``kv_heads * group`` heads; what it computes to the bit is in ``tilewright.sim.golden.attention``.
+
+    A job has ``queries`` and ``keys``, and the constants of its two scales. For each kv head its rows are the queries of
+    ``group`` heads, one position after the other; ``rows`` of them make a tile, which stays while its keys and values stream
+    past. Beats hold ``lanes`` elements, ``head_dim / lanes`` beats a row:
+
+    ======  ===========================================================================
+    q       per kv head, position, head of the group: the query
+    k, v    per kv head, tile, key that a row of the tile sees: the key; the value
+    result  per kv head, position, head of the group: the mean of the values
+    ======  ===========================================================================
+
+    ``last`` marks a job's final beat of each. ``done`` is high while a job's last result beat leaves, ``busy`` from the cycle
+    behind a job's acceptance to that one. ``error`` keeps the last code of ``ERRORS`` until a legal job is accepted: an
+    illegal job is dropped, a wrong ``last`` leaves the job's results undefined, and the engine stays usable. The counters run
+    while ``busy`` is high and start anew when it rises: busy cycles; steps of the scores; cycles in which keys, queries
+    or values were waited for; cycles in which a result was not taken.
+
+    Cycles: see ``tilewright.families.attention_cycles``, which equals ``counter_cycles`` when no port stalls.
+
+    References: the one pass over the keys is that of Milakov and Gimelshein, "Online normalizer calculation for softmax",
+    2018, with exponentials as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; division behind the values and the
+    loop over query tiles are those of Dao, "FlashAttention-2", 2023.
+
+    Parameters
+    ----------
+    rows, lanes, chunks : queries in a tile, elements in a beat, beats in a row
+    group, kv_heads : query heads per kv head, and how many kv heads a job has
+    query, key, value, out : Shape of the elements, signed
+    score_width : bits of a dot product
+    fraction, mantissa_bits, guard_bits, table, octave : as ``ExponentFront`` of ``tilewright.rtl.units.softmax_exponent``
+    total_width : bits of a row's sum of weights
+    mask : which keys a query sees
+    limits : (queries, keys)       target : "generic" or "ecp5"
+    """
+
+    def __init__(self, *, rows: int, lanes: int, chunks: int, group: int, kv_heads: int, query: Shape, key: Shape, value: Shape,
+                 out: Shape, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
+                 octave: str, total_width: int, mask: Mask, limits: tuple[int, int], target: str = "generic") -> None:
+        self.rows = rows
+        self.lanes = lanes
+        self.chunks = chunks
+        self.group = group
+        self.kv_heads = kv_heads
+        self.elements = {"q": query, "k": key, "v": value}
+        self.mask = mask
+        self.limits = limits
+        self.target = target
+        self.score_width = score_width
+        self.total_width = total_width
+        self.slots = key_slots(lanes=lanes, rows=rows, chunks=chunks, score_width=score_width)
+        self.weights = KeyWeights(
+            rows=rows, score_width=score_width, fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
+            table=table, octave=octave, total_width=total_width, drop_max=total_width + value.width, target=target)
+        self.normalize = NormalizeRows(rows=rows, lanes=lanes, chunks=chunks, total_width=total_width, value_width=value.width,
+                                       out=out, target=target)
+        queries, keys = limits
+        job = data.StructLayout({"queries": range(queries + 1), "keys": range(keys + 1), "score_multiplier": MULTIPLIER_BITS,
+                                 "score_shift": 6, "out_scale": SCALE_BITS})
+        members: dict[str, wiring.Member] = {"job": In(stream.Signature(job))}
+        for name, shape in self.elements.items():
+            members[name] = In(stream.Signature(data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1})))
+        members |= {"result": Out(self.normalize.result.signature), "busy": Out(1), "done": Out(1), "error": Out(4)}
+        members |= {name: Out(32) for name in COUNTERS}
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        readers = {name: FrameReader(data.ArrayLayout(shape, self.lanes)) for name, shape in self.elements.items()}
+        for name, reader in readers.items():
+            m.submodules[f"{name}_reader"] = reader
+            wiring.connect(m, wiring.flipped(getattr(self, name)), reader.beats)
+        m.submodules.loader = loader = QueryLoader(
+            rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group)
+        m.submodules.walker = walker = TileWalker(rows=self.rows, group=self.group, kv_heads=self.kv_heads, mask=self.mask,
+                                                  queries_max=self.limits[0], keys_max=self.limits[1])
+        m.submodules.sequencer = sequencer = ScoreSequencer(
+            rows=self.rows, group=self.group, chunks=self.chunks, interval=key_interval(rows=self.rows, chunks=self.chunks),
+            mask=self.mask, keys_max=self.limits[1])
+        m.submodules.value_sequencer = values = ValueSequencer(rows=self.rows, chunks=self.chunks, slots=self.slots)
+        accepted, refusal, constants, job = self._jobs(m, loader, walker)
+        m.d.comb += [
+            readers["q"].step.eq(loader.step), readers["q"].final.eq(loader.final), loader.available.eq(readers["q"].available),
+            loader.release.eq(sequencer.release), loader.released.eq(sequencer.bank), sequencer.loaded.eq(loader.full),
+            sequencer.tile_available.eq(walker.available), sequencer.tile.eq(walker.tile), walker.next.eq(sequencer.tile_next),
+            sequencer.job.eq(job), sequencer.available.eq(readers["k"].available), sequencer.room.eq(values.room),
+            readers["k"].step.eq(sequencer.step), readers["k"].final.eq(sequencer.final),
+            values.open.eq(sequencer.begins), values.key.eq(sequencer.key), values.available.eq(readers["v"].available),
+            readers["v"].step.eq(values.step), readers["v"].final.eq(values.final)]
+        self._scores(m, loader, sequencer, readers)
+        self._weigh(m, sequencer, values, constants)
+        self._values(m, values, readers["v"])
+        self._normalize(m, values, constants)
+        self._status(m, accepted, refusal, sequencer, values, readers)
+        return m
+
+    def _jobs(self, m: Module, loader: QueryLoader, walker: TileWalker) -> tuple[Value, Value, dict[str, Array], Value]:
+        """Check the job at the port, then hand it to loader and walker when both are idle.
+
+        Returns whether one is accepted, the code of one that is refused, the constants of the jobs on their way by the
+        job's parity, and the parity of the newest.
+        """
+        job = self.job.payload
+        accepted, refused, checked, legal = Signal(), Signal(), Signal(), Signal()
+        parity = Signal()
+        running = Signal(range(JOBS_MAX + 1))
+        rows = Signal.like(loader.rows_in)
+        queries_max, keys_max = self.limits
+        shape = (job.queries != 0) & (job.keys != 0) & (job.queries <= queries_max) & (job.keys <= keys_max)
+        if self.mask.needs_positions:
+            shape &= job.queries <= job.keys
+        m.d.comb += [
+            accepted.eq(checked & legal & loader.idle & walker.idle & (running != JOBS_MAX)), refused.eq(checked & ~legal),
+            self.job.ready.eq(accepted | refused), loader.take.eq(accepted), loader.rows_in.eq(rows),
+            walker.take.eq(accepted), walker.queries.eq(job.queries), walker.keys.eq(job.keys)]
+        m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape), rows.eq(job.queries * self.group),
+                     running.eq(running + accepted - self.done)]
+        constants = {}
+        for name in ("score_multiplier", "score_shift", "out_scale"):
+            kept = Array(Signal.like(job[name], name=f"{name}_{k}", reset_less=True) for k in range(JOBS_MAX))
+            with m.If(accepted):
+                m.d.sync += kept[~parity].eq(job[name])
+            constants[name] = kept
+        with m.If(accepted):
+            m.d.sync += parity.eq(~parity)
+        m.d.comb += self.busy.eq(running != 0)
+        return accepted, Mux(refused, ERRORS["illegal_shape"], 0), constants, parity
+
+    def _scores(self, m: Module, loader: QueryLoader, sequencer: ScoreSequencer, readers: dict[str, FrameReader]) -> None:
+        latency = sum_latency(self.lanes)
+        accumulate = delayed(m, sequencer.step, latency, "accumulate", reset=True)
+        first = delayed(m, sequencer.begins, latency, "begins")
+        for k in range(self.rows):
+            row = shared(lambda: ScoreRow(
+                lanes=self.lanes, chunks=self.chunks, query=self.elements["q"], key=self.elements["k"],
+                score_width=self.score_width, target=self.target), "score_row")
+            m.submodules[f"score_row_{k}"] = row
+            m.d.comb += [
+                row.write.eq(loader.write[k]), row.write_address.eq(loader.write_address), row.write_data.eq(readers["q"].data),
+                row.read_address.eq(sequencer.read_address), row.key.eq(readers["k"].data), row.accumulate.eq(accumulate),
+                row.first.eq(first), self.weights.scores[k].eq(row.score)]
+
+    def _weigh(self, m: Module, sequencer: ScoreSequencer, values: ValueSequencer, constants: dict[str, Array]) -> None:
+        weights = self.weights
+        m.submodules.weights = weights
+        latency = sum_latency(self.lanes) + 1
+        key = data.View(sequencer.key.shape(), delayed(m, sequencer.key.as_value(), latency, "key"))
+        m.d.comb += [
+            weights.valid.eq(delayed(m, sequencer.ends, latency, "ends", reset=True)), weights.visible.eq(key.visible),
+            weights.first.eq(key.first), weights.multiplier.eq(constants["score_multiplier"][key.job]),
+            weights.shift.eq(constants["score_shift"][key.job]), values.weighed.eq(weights.offer[-1])]
+
+    def _values(self, m: Module, values: ValueSequencer, reader: FrameReader) -> None:
+        """A row each; weights come to the slots in the keys' order, row by row."""
+        normalize, weights = self.normalize, self.weights
+        slot = Signal(range(self.slots))
+        with m.If(weights.offer[-1]):
+            m.d.sync += slot.eq(slot + 1)
+        layout = weight_layout(weight_width=len(weights.weight), drop_width=len(weights.drop), total_width=self.total_width)
+        totals, sums = [], []
+        for k in range(self.rows):
+            row = shared(lambda: ValueRow(
+                lanes=self.lanes, chunks=self.chunks, value=self.elements["v"], weights=layout, slots=self.slots,
+                target=self.target), "value_row")
+            m.submodules[f"value_row_{k}"] = row
+            m.d.comb += [
+                row.write.eq(weights.offer[k]), row.write_slot.eq(slot), row.entry.weight.eq(weights.weight),
+                row.entry.drop.eq(weights.drop), row.entry.total.eq(weights.total), row.values.eq(reader.data),
+                *(getattr(row, name).eq(getattr(values, name))
+                  for name in ("step", "slot", "first", "close", "bank", "chunk", "owned")),
+                *(getattr(row, name).eq(getattr(normalize, name)) for name in ("read", "read_chunk", "word_bank"))]
+            totals.append(row.totals)
+            sums.append(row.sums.as_value())
+        of_row = Array(total.as_value() for total in totals)[normalize.divide_row]
+        m.d.comb += [normalize.total.eq(of_row.word_select(normalize.divide_bank, self.total_width)),
+                     normalize.sums.as_value().eq(Array(sums)[normalize.word_row])]
+
+    def _normalize(self, m: Module, values: ValueSequencer, constants: dict[str, Array]) -> None:
+        normalize = self.normalize
+        m.submodules.normalize = normalize
+        m.submodules.result_slice = out = SkidBuffer(shape=normalize.result.payload.shape())
+        wiring.connect(m, normalize.result, out.i)
+        wiring.connect(m, out.o, wiring.flipped(self.result))
+        m.d.comb += [normalize.owned.eq(values.owned), normalize.ends.eq(values.ends), values.release.eq(normalize.release),
+                     normalize.scale.eq(constants["out_scale"][normalize.divide_job])]
+
+    def _status(self, m: Module, accepted: Value, refusal: Value, sequencer: ScoreSequencer, values: ValueSequencer,
+                readers: dict[str, FrameReader]) -> None:
+        m.d.comb += self.done.eq(self.result.valid & self.result.ready & self.result.payload.last)
+        with m.If(accepted):
+            m.d.sync += self.error.eq(0)
+        for name in STREAMS:
+            with m.If(readers[name].error):
+                m.d.sync += self.error.eq(ERRORS[f"{name}_frame"])
+        with m.If(refusal != 0):
+            m.d.sync += self.error.eq(refusal)
+        before = Signal()  # busy in the cycle before
+        m.d.sync += before.eq(self.busy)
+        counted = {"counter_cycles": self.busy, "counter_active": sequencer.step,
+                   "counter_input_stall": sequencer.waits | values.waits,
+                   "counter_output_stall": self.result.valid & ~self.result.ready}
+        for name, counts in counted.items():
+            counter = getattr(self, name)
+            with m.If(self.busy & ~before):
+                m.d.sync += counter.eq(counts)
+            with m.Elif(self.busy & counts):
+                m.d.sync += counter.eq(counter + 1)

@@ -1,0 +1,91 @@
+"""Walks the keys of a job's tiles: which chunk meets which query chunk in which cycle."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from tilewright.rtl.attention.query_loader import BANKS
+from tilewright.rtl.attention.tile_walker import Mask, tile_layout
+
+
+def key_layout(*, rows: int) -> data.StructLayout:
+    """A key's scores on their way: which rows see it, whether it is its tile's first or last, and what that tile is."""
+    return data.StructLayout({"visible": rows, "first": 1, "last": 1, "job_ends": 1, "rows": range(rows + 1), "job": 1})
+
+
+class ScoreSequencer(wiring.Component):
+    """``step`` multiplies a key's chunk in every cycle in which it is there, ``chunks`` of them to a key.
+
+    A key begins ``interval`` cycles after the one before at the earliest, when its tile's queries are there (``loaded``) and
+    while ``room`` says that its weights will find a place; ``begins`` is high in its first step, ``ends`` in its last one, and
+    ``key`` tells about it during both. ``final`` marks the job's last step. ``release`` frees the queries in bank
+    ``bank``.
+    """
+
+    def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int) -> None:
+        self.rows = rows
+        self.group = group
+        self.chunks = chunks
+        self.interval = interval
+        self.mask = mask
+        self.keys_max = keys_max
+        super().__init__({
+            "tile_available": In(1), "tile": In(tile_layout(rows=rows, keys_max=keys_max)), "tile_next": Out(1), "job": In(1),
+            "loaded": In(BANKS), "available": In(1), "room": In(1),
+            "step": Out(1), "final": Out(1), "read_address": Out(range(BANKS * chunks)),
+            "begins": Out(1), "ends": Out(1), "key": Out(key_layout(rows=rows)), "release": Out(1), "bank": Out(1),
+            "job_left": Out(1), "waits": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        tile = Signal(self.tile.shape())
+        active = Signal()
+        job = Signal()
+        bank = Signal()
+        chunk = Signal(range(self.chunks))
+        index = Signal(range(self.keys_max))
+        ahead = Signal(signed(len(index) + 1))  # from the key to the tile's first row
+        first_key = Signal()
+        first_chunk, last_chunk = chunk == 0, chunk == self.chunks - 1
+        last_key = index == tile.last
+        loaded = self.loaded.bit_select(bank, 1)
+        spaced = self._spaced(m)
+        tile_ends = self.ends & last_key
+        m.d.comb += [
+            self.step.eq(active & self.available & (~first_chunk | (loaded & spaced & self.room))),
+            self.waits.eq(active & (~self.available | (first_chunk & ~loaded))),
+            self.begins.eq(self.step & first_chunk), self.ends.eq(self.step & last_chunk),
+            self.final.eq(last_chunk & last_key & tile.job_ends), self.read_address.eq(Mux(bank, self.chunks, 0) + chunk),
+            self.release.eq(tile_ends), self.bank.eq(bank), self.job_left.eq(self.step & self.final),
+            self.tile_next.eq(self.tile_available & (~active | tile_ends)),
+            self.key.first.eq(first_key), self.key.last.eq(last_key), self.key.job_ends.eq(tile.job_ends),
+            self.key.rows.eq(tile.rows), self.key.job.eq(job), self.key.visible.eq(self._visible(tile, index, ahead))]
+        with m.If(self.step):
+            m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
+        with m.If(self.ends):
+            leap = tile.leaps & (index == tile.leap)
+            following = Signal(range(self.keys_max + 1))
+            m.d.comb += following.eq(Mux(leap, tile.landing, index + 1))
+            m.d.sync += [index.eq(following), ahead.eq(tile.position - following), first_key.eq(0)]
+        with m.If(tile_ends):
+            m.d.sync += [bank.eq(~bank), active.eq(0)]
+        with m.If(self.tile_next):
+            m.d.sync += [active.eq(1), tile.eq(self.tile), index.eq(self.tile.first), first_key.eq(1), job.eq(self.job),
+                         ahead.eq(self.tile.position - self.tile.first)]
+        return m
+
+    def _spaced(self, m: Module) -> Value:
+        """Whether the key before began ``interval`` cycles ago."""
+        waiting = Signal(range(self.interval))
+        spaced = Signal(init=1)
+        with m.If(self.begins):
+            m.d.sync += [waiting.eq(self.interval - 1), spaced.eq(self.interval == 1)]
+        with m.Elif(~spaced):
+            m.d.sync += [waiting.eq(waiting - 1), spaced.eq(waiting == 1)]
+        return spaced
+
+    def _visible(self, tile: data.View, index: Value, ahead: Value) -> Value:
+        rows = []
+        for row in range(self.rows):
+            position = row // self.group if self.rows % self.group == 0 else 0
+            rows.append(self.mask.visible(index, ahead + position) & (tile.rows > row))
+        return Cat(*rows)

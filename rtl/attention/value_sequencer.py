@@ -1,0 +1,84 @@
+"""Walks the keys whose weights are there: which chunk of values meets which sums in which cycle."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from tilewright.rtl.attention.query_loader import BANKS
+from tilewright.rtl.attention.score_sequencer import key_layout
+from tilewright.rtl.attention.value_row import LOOP
+from tilewright.rtl.delay import delayed
+
+
+def tile_end_layout(*, rows: int) -> data.StructLayout:
+    """A finished tile: how many of its rows count, whether it ends its job, and of which job it is."""
+    return data.StructLayout({"rows": range(rows + 1), "job_ends": 1, "job": 1})
+
+
+class ValueSequencer(wiring.Component):
+    """``step`` adds a chunk of values, ``chunks`` of them to a key that has its weights, in the keys' order.
+
+    ``open`` reserves a slot for ``key``, which becomes ``open_slot``; ``room`` says that there is one. ``weighed`` tells that
+    the weights of the oldest key without are in their slot. A word is added to LOOP cycles after the key before at the
+    earliest, and a tile begins when a bank of sums is free. ``owned`` shows the banks whose sums are complete, ``ends`` what
+    they hold; ``release`` frees them.
+    """
+
+    def __init__(self, *, rows: int, chunks: int, slots: int) -> None:
+        if slots & (slots - 1):
+            raise ValueError(f"slots must be a power of two, not {slots!r}")
+        self.rows = rows
+        self.chunks = chunks
+        self.slots = slots
+        self.key_layout = key_layout(rows=rows)
+        super().__init__({
+            "open": In(1), "key": In(self.key_layout), "open_slot": Out(range(slots)), "room": Out(1), "weighed": In(1),
+            "available": In(1), "step": Out(1), "final": Out(1), "slot": Out(range(slots)), "first": Out(1), "close": Out(1),
+            "bank": Out(1), "chunk": Out(range(chunks)), "waits": Out(1),
+            "owned": Out(BANKS), "ends": Out(data.ArrayLayout(tile_end_layout(rows=rows), BANKS)), "release": In(BANKS)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.keys = keys = Memory(shape=self.key_layout, depth=self.slots, init=[])
+        put, get = keys.write_port(), keys.read_port(domain="comb")
+        key = get.data
+        used, ready = Signal(range(self.slots + 1)), Signal(range(self.slots + 1))
+        taken = Signal(BANKS)  # a tile has begun in the bank
+        key_ends = Signal()
+        tile_ends = Signal()
+        first_chunk, last_chunk = self.chunk == 0, self.chunk == self.chunks - 1
+        occupied = first_chunk & key.first & taken.bit_select(self.bank, 1)
+        m.d.comb += [
+            put.en.eq(self.open), put.addr.eq(self.open_slot), put.data.eq(self.key), get.addr.eq(self.slot),
+            self.room.eq(used != self.slots),
+            self.step.eq((ready != 0) & self.available & ~occupied & ~self._follows_closely(m)),
+            self.waits.eq((ready != 0) & ~self.available), self.first.eq(key.first), self.close.eq(key.last),
+            key_ends.eq(self.step & last_chunk), tile_ends.eq(key_ends & key.last),
+            self.final.eq(last_chunk & key.last & key.job_ends)]
+        m.d.sync += [used.eq(used + self.open - key_ends), ready.eq(ready + self.weighed - key_ends)]
+        with m.If(self.open):
+            m.d.sync += self.open_slot.eq(self.open_slot + 1)
+        with m.If(self.step):
+            m.d.sync += self.chunk.eq(Mux(last_chunk, 0, self.chunk + 1))
+        with m.If(key_ends):
+            m.d.sync += self.slot.eq(self.slot + 1)
+        with m.If(tile_ends):
+            m.d.sync += self.bank.eq(~self.bank)
+        ends = [tile_ends & (self.bank == bank) for bank in range(BANKS)]
+        complete = delayed(m, Cat(*ends), LOOP - 1, "complete", reset=True)
+        for bank in range(BANKS):
+            begun = self.step & first_chunk & key.first & (self.bank == bank)
+            m.d.sync += [taken[bank].eq((taken[bank] | begun) & ~self.release[bank]),
+                         self.owned[bank].eq((self.owned[bank] | complete[bank]) & ~self.release[bank])]
+            with m.If(ends[bank]):
+                m.d.sync += [self.ends[bank].rows.eq(key.rows), self.ends[bank].job_ends.eq(key.job_ends),
+                             self.ends[bank].job.eq(key.job)]
+        return m
+
+    def _follows_closely(self, m: Module) -> Value:
+        """Whether the word's sums are still on their way round."""
+        if self.chunks >= LOOP:
+            return Const(0, 1)
+        steps = [(delayed(m, self.step, age, f"step_{age}", reset=True), delayed(m, self.chunk, age, f"chunk_{age}"))
+                 for age in range(1, LOOP)]
+        return Cat(step & (chunk == self.chunk) for step, chunk in steps).any()

@@ -1,0 +1,173 @@
+"""From a key's scores to its weights: one row after the other through one scale, one exponential, one running state."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+from tilewright.rtl.delay import delayed
+from tilewright.rtl.requantize import Requantize, requantize_latency
+from tilewright.rtl.units.pipeline import Stages
+from tilewright.rtl.units.softmax_exponent import EXPONENTIAL_LATENCY, clipped, exponential, octave_shape, whole_eights
+
+SCALED = signed(16)
+MULTIPLIER_BITS = 24
+STATE_LATENCY = 5
+
+
+def weights_latency(*, score_width: int) -> int:
+    """Cycles from the cycle in which a key's scores are there to that in which its first row's weight is offered."""
+    scale = requantize_latency(acc_width=score_width, mode="rne", multiplier_bits=MULTIPLIER_BITS, split=False)
+    return 1 + scale + EXPONENTIAL_LATENCY + STATE_LATENCY
+
+
+class Exponential(wiring.Component):
+    """``exp`` of a scaled score as mantissa and octave, EXPONENTIAL_LATENCY cycles later; see ``exponential``."""
+
+    def __init__(self, *, fraction: int, mantissa_bits: int, table: Sequence[int], octave: str, target: str) -> None:
+        self.fraction = fraction
+        self.table = tuple(table)
+        self.sign = 1 if octave == "below" else -1
+        self.target = target
+        super().__init__({"score": In(SCALED), "mantissa": Out(mantissa_bits + 1),
+                          "octave": Out(octave_shape(SCALED.width, fraction))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        mantissa, whole = exponential(Stages(m, Const(1, 1)), self.score, sign=self.sign, fraction=self.fraction,
+                                      table=self.table, name="", target=self.target)
+        m.d.comb += [self.mantissa.eq(mantissa), self.octave.eq(whole if self.sign > 0 else -whole)]
+        return m
+
+
+class RowState(wiring.Component):
+    """Of each row the greatest octave so far and the sum of its weights relative to it.
+
+    A row comes by with ``valid`` and its ``row`` number, again at the earliest after 4 cycles. Where it is ``visible``, its
+    weight ``(mantissa << guard_bits) >> (top - octave)`` joins ``total``, which first goes down by ``drop`` octaves if the
+    top rises. ``first`` begins a row: what it saw before is forgotten. STATE_LATENCY cycles later ``weight``, ``drop`` and
+    ``total`` are there; all ones in ``drop`` stand for every number from there on, ``drop_max`` or more.
+    """
+
+    def __init__(self, *, rows: int, mantissa_bits: int, guard_bits: int, octave: Shape, total_width: int,
+                 drop_max: int) -> None:
+        self.rows = rows
+        self.guard_bits = guard_bits
+        self.octave_shape = octave
+        self.total_width = total_width
+        self.weight_width = mantissa_bits + 1 + guard_bits
+        self.drop_max = drop_max
+        self.drop_width = ceil_log2(drop_max + 1)
+        super().__init__({
+            "valid": In(1), "row": In(range(rows)), "visible": In(1), "first": In(1), "mantissa": In(mantissa_bits + 1),
+            "octave": In(octave), "weight": Out(self.weight_width), "drop": Out(self.drop_width), "total": Out(total_width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        tops = Array(Signal(self.octave_shape, name=f"top_{k}", reset_less=True) for k in range(self.rows))
+        seen = Array(Signal(name=f"seen_{k}", reset_less=True) for k in range(self.rows))
+        totals = Array(Signal(self.total_width, name=f"total_{k}", reset_less=True) for k in range(self.rows))
+
+        def stage(value: Value, name: str, cycles: int = 1) -> Value:
+            return delayed(m, value, cycles, name)
+
+        # 1: how far the octave is above the top.
+        fresh = self.first | ~seen[self.row]
+        above = stage(self.octave - tops[self.row], "above")
+        fresh_1, visible_1, octave_1 = (stage(value, name) for value, name in (
+            (fresh, "fresh"), (self.visible, "visible"), (self.octave, "octave")))
+        first_1, row_1 = stage(self.first, "first"), stage(self.row, "row")
+        valid_1 = delayed(m, self.valid, 1, "valid", reset=True)
+        # 2: the new top.
+        rises = ~above[-1]
+        with m.If(valid_1 & visible_1):
+            m.d.sync += seen[row_1].eq(1)
+            with m.If(fresh_1 | rises):
+                m.d.sync += tops[row_1].eq(octave_1)
+        with m.Elif(valid_1 & first_1):
+            m.d.sync += seen[row_1].eq(0)
+        down = Mux(fresh_1 | ~rises | ~visible_1, 0, above.as_unsigned())
+        under = Mux(fresh_1 | rises, 0, (-above).as_unsigned())
+        drop = stage(clipped(down, self.drop_max), "drop")
+        distance = stage(clipped(under, self.weight_width), "distance")
+        visible_2 = stage(visible_1, "visible_too")
+        mantissa = stage(self.mantissa, "mantissa", 2)
+        row_2 = stage(row_1, "row_too")
+        fresh_2 = stage(fresh_1, "fresh_too")
+        # 3, 4: the weight, by eights and by ones; the total of the keys before, likewise.
+        raised = Cat(Const(0, self.guard_bits), mantissa) & visible_2.replicate(self.weight_width)
+        coarse = stage(raised >> whole_eights(distance), "weight_by_eights")
+        weight = stage(coarse >> stage(distance[:3], "fine_distance"), "weight")
+        before = totals[row_2] & (~fresh_2).replicate(self.total_width)
+        lowered = stage(before >> whole_eights(drop), "total_by_eights")
+        lowered = stage(lowered >> stage(drop[:3], "fine_drop"), "lowered")
+        # 5: the new total.
+        row_4 = stage(row_2, "row_late", 2)
+        total = Signal(self.total_width)
+        m.d.comb += total.eq(lowered + weight)
+        with m.If(delayed(m, valid_1, 3, "valid_late", reset=True)):
+            m.d.sync += totals[row_4].eq(total)
+        m.d.comb += [self.weight.eq(stage(weight, "weight_out")), self.drop.eq(stage(drop, "drop_out", 3)),
+                     self.total.eq(stage(total, "total_out"))]
+        return m
+
+
+class KeyWeights(wiring.Component):
+    """Scores of a key, all rows at once, to weights, one row per cycle.
+
+    While ``valid``, ``scores`` and what belongs to them are taken; row k's weight is at ``weight``, ``drop`` and ``total``
+    ``weights_latency(...) + k`` cycles later, while bit k of ``offer`` is high. Keys come at least as many cycles apart as
+    there are rows.
+    """
+
+    def __init__(self, *, rows: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int,
+                 table: Sequence[int], octave: str, total_width: int, drop_max: int, target: str) -> None:
+        self.rows = rows
+        self.score_width = score_width
+        self.target = target
+        self.exponential = Exponential(fraction=fraction, mantissa_bits=mantissa_bits, table=table, octave=octave,
+                                       target=target)
+        self.state = RowState(rows=rows, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
+                              octave=octave_shape(SCALED.width, fraction), total_width=total_width, drop_max=drop_max)
+        self.latency = weights_latency(score_width=score_width)
+        super().__init__({
+            "valid": In(1), "scores": In(data.ArrayLayout(signed(score_width), rows)), "visible": In(rows), "first": In(1),
+            "multiplier": In(MULTIPLIER_BITS), "shift": In(6),
+            "offer": Out(rows), "weight": Out(self.state.weight_width), "drop": Out(self.state.drop_width),
+            "total": Out(total_width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.scale = scale = Requantize(acc_width=self.score_width, out_shape=SCALED, mode="rne", activation="none",
+                                                multiplier_bits=MULTIPLIER_BITS, target=self.target)
+        m.submodules.exponential = exponential = self.exponential
+        m.submodules.row_state = state = self.state
+        scores = [Signal(signed(self.score_width), name=f"score_{k}", reset_less=True) for k in range(self.rows)]
+        visible = Signal(self.rows, reset_less=True)
+        turn = Signal(self.rows)  # one-hot: the row in front
+        first, multiplier, shift = (Signal.like(member, reset_less=True, name=f"key_{name}") for name, member in (
+            ("first", self.first), ("multiplier", self.multiplier), ("shift", self.shift)))
+        m.d.sync += [turn.eq(turn << 1), visible.eq(visible >> 1)]
+        m.d.sync += [score.eq(behind) for score, behind in pairwise(scores)]
+        with m.If(self.valid):
+            m.d.sync += [turn.eq(1), visible.eq(self.visible), first.eq(self.first), multiplier.eq(self.multiplier),
+                         shift.eq(self.shift), *(score.eq(self.scores[k]) for k, score in enumerate(scores))]
+        m.d.comb += [scale.acc.eq(scores[0]), scale.multiplier.eq(multiplier), scale.shift.eq(shift),
+                     exponential.score.eq(scale.result)]
+        to_state = scale.latency + EXPONENTIAL_LATENCY
+        turns = delayed(m, turn, to_state, "turn", reset=True)
+        m.d.comb += [
+            state.valid.eq(turns.any()), state.row.eq(_index(turns)), state.mantissa.eq(exponential.mantissa),
+            state.octave.eq(exponential.octave), state.visible.eq(delayed(m, visible[0], to_state, "visible")),
+            state.first.eq(delayed(m, first, to_state, "first")),
+            self.offer.eq(delayed(m, turns, STATE_LATENCY, "offer", reset=True)),
+            self.weight.eq(state.weight), self.drop.eq(state.drop), self.total.eq(state.total)]
+        return m
+
+
+def _index(one_hot: Value) -> Value:
+    """Which bit is set."""
+    width = len(one_hot)
+    return Cat(Cat(one_hot[k] for k in range(width) if k >> bit & 1).any() for bit in range(max(ceil_log2(width), 1)))
