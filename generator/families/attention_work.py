@@ -1,0 +1,52 @@
+"""How much work a job of attention is: which rows meet which keys, counted without walking them."""
+
+import numpy as np
+from numpy.typing import NDArray
+from tilewright.families.attention import AttentionSpec
+
+IntArray = NDArray[np.int64]
+
+
+def seen_keys(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
+    """(queries,): how many keys the query at each position sees."""
+    mask, past = spec.mask, np.arange(keys - queries, keys, dtype=np.int64) + 1
+    return {
+        "none": np.full(queries, keys, np.int64),
+        "causal": past,
+        "window": np.minimum(past, mask.window),
+        "lambda": np.minimum(past, mask.sink + mask.window),
+        "prefix": np.maximum(past, min(mask.prefix, keys)),
+    }[mask.kind]
+
+
+def tile_keys(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
+    """(tiles,): how many keys stream past each query tile of one kv head."""
+    mask, rows = spec.mask, queries * spec.group
+    begins = np.arange(0, rows, spec.tile_q, dtype=np.int64)
+    first = begins // spec.group + keys - queries
+    last = (np.minimum(begins + spec.tile_q, rows) - 1) // spec.group + keys - queries
+    far = np.maximum(first - mask.window + 1, 0)  # the earliest key in the window of the tile's first row
+    return {
+        "none": np.full(len(begins), keys, np.int64),
+        "causal": last + 1,
+        "window": last + 1 - far,
+        "lambda": last + 1 - np.maximum(far - mask.sink, 0),
+        "prefix": np.maximum(last + 1, min(mask.prefix, keys)),
+    }[mask.kind]
+
+
+def useful_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
+    """Multiplications of a job that its result needs, of scores and of values: one each for every element of a seen pair."""
+    return 2 * spec.heads * spec.head_dim * int(seen_keys(spec, queries, keys).sum())
+
+
+def padded_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
+    """Multiplications of a job with every row of every tile counted for every key that streams past it."""
+    return 2 * spec.kv_heads * spec.head_dim * spec.tile_q * int(tile_keys(spec, queries, keys).sum())
+
+
+def moved_bits(spec: AttentionSpec, queries: int, keys: int) -> int:
+    """Bits at the ports: queries in and results out once, keys and values once for every tile that they stream past."""
+    passes = spec.kv_heads * int(tile_keys(spec, queries, keys).sum())
+    rows = spec.heads * queries
+    return spec.head_dim * (rows * (spec.q.width + spec.out.width) + passes * (spec.k.width + spec.v.width))
