@@ -1,0 +1,104 @@
+"""What the HLS templates of `family: attention` need, ready-made from the spec."""
+
+from typing import Any
+
+from tilewright.families.attention import LOG2E, AttentionSpec
+from tilewright.formats import IntFormat
+
+LOG2E_BITS = 16         # behind the binary point of LOG2E
+OUT_SCALE_FRACTION = 12
+MEAN_FRACTION = 10      # what a sum of values keeps behind the binary point on its way to the division
+RECIPROCAL_BITS = 17    # a scale of 16 bits over a divisor in [1/2, 1)
+TABLE_ENTRIES_PER_LINE = 12
+
+
+def hls_context(spec: AttentionSpec) -> dict[str, Any]:
+    """The context of :func:`tilewright.hls.render_hls` for ``spec``: integers, truths and identifiers only.
+
+    ``templates`` maps each file of the kernel to its template, ``top`` is the kernel's function (the design's
+    name would be a second module of that name in a project that also holds the Verilog).
+    """
+    return {
+        "design": spec.design,
+        "top": f"{spec.design}_hls",
+        "kernel": "attention",
+        "templates": {
+            "attention.h": "attention.h.j2",
+            "attention_tile.h": "attention_tile.h.j2",
+            "attention_softmax.h": "attention_softmax.h.j2",
+            "attention_rows.h": "attention_rows.h.j2",
+            "attention.cpp": "attention.cpp.j2",
+            "attention_tb.cpp": "attention_tb.cpp.j2",
+        },
+        "vector_files": ["jobs", "q", "k", "v", "result"],
+        **_structure(spec),
+        **_numbers(spec),
+        **_softmax(spec),
+    }
+
+
+def _structure(spec: AttentionSpec) -> dict[str, Any]:
+    """Heads, tile, beats and mask; ``positional`` masks look at a row's position on the axis of the keys."""
+    return {
+        "head_dim": spec.head_dim,
+        "heads": spec.heads,
+        "kv_heads": spec.kv_heads,
+        "group": spec.group,
+        "tile_q": spec.tile_q,
+        "lanes": spec.lanes,
+        "chunks": spec.chunks,
+        "all_lanes": (1 << spec.lanes) - 1,
+        "limit_queries": spec.limits.queries,
+        "limit_keys": spec.limits.keys,
+        "mask": spec.mask.kind,
+        "positional": spec.mask.needs_positions,
+        **spec.mask.numbers,
+    }
+
+
+def _numbers(spec: AttentionSpec) -> dict[str, Any]:
+    """Widths of operands, sums and results."""
+    formats = {"q": spec.q, "k": spec.k, "v": spec.v, "out": spec.out}
+    return {
+        **{f"{name}_width": number.width for name, number in formats.items()},
+        "out_low": spec.out.low,
+        "out_high": spec.out.high,
+        "score_width": spec.score_width,
+        "multiplier_bits": spec.score_multiplier_width,
+        "shift_width": spec.score_shift_width,
+        "sum_width": spec.accumulator_width,
+        "mean_fraction": MEAN_FRACTION,
+        "mean_width": spec.v.width + MEAN_FRACTION,
+        "reciprocal_bits": RECIPROCAL_BITS,
+        "out_scale_bits": spec.out_scale_width,
+        "out_scale_fraction": OUT_SCALE_FRACTION,
+        "unit_scale": 1 << OUT_SCALE_FRACTION,
+        "result_fraction": MEAN_FRACTION + OUT_SCALE_FRACTION,
+    }
+
+
+def _softmax(spec: AttentionSpec) -> dict[str, Any]:
+    """The exponential's table and widths; ``rising`` mantissas are at least 1, the others at most 1."""
+    logarithm = IntFormat(spec.scaled_width, signed=True)
+    table = spec.table
+    return {
+        "rising": spec.octave == "below",
+        "fraction": spec.fraction,
+        "logarithm_width": logarithm.width,
+        "logarithm_low": logarithm.low,
+        "logarithm_high": logarithm.high,
+        "log2e": LOG2E,
+        "log2e_bits": LOG2E_BITS,
+        "log2e_half": 1 << LOG2E_BITS - 1,
+        "mantissa_bits": spec.mantissa_bits,
+        "mantissa_width": spec.mantissa_bits + 1,
+        "guard_bits": spec.guard_bits,
+        "octave_width": spec.octave_width,
+        "weight_width": spec.weight_width,
+        "total_width": spec.total_width,
+        "intervals": len(table) - 1,
+        "table_bits": spec.table_bits,
+        "table_width": spec.mantissa_bits + 2,
+        "table_lines": [
+            list(table[start:start + TABLE_ENTRIES_PER_LINE]) for start in range(0, len(table), TABLE_ENTRIES_PER_LINE)],
+    }

@@ -1,0 +1,267 @@
+"""Claims about the HLS C++ of `family: attention`: under g++ and the sanitizers it equals the golden model."""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hls_build import Run, csim, numbers_in, run
+from tilewright.families.attention import AttentionSpec
+from tilewright.families.attention_hls import hls_context
+from tilewright.families.attention_vectors import Case, Job, write_case
+from tilewright.hls import render_hls
+from tilewright.sim.golden.attention import attention, tile_keys, visible
+
+Builds = Callable[[str], tuple[Path, Case, Run]]
+
+MASKS: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 3},
+    "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "prefix": {"kind": "prefix", "prefix": 5}}
+
+# Between them: grouped heads above and below a tile, ragged tiles, one and several beats, both algorithms.
+DESIGNS: dict[str, dict[str, Any]] = {
+    "grouped_lambda_online_shift": {
+        "model": {"head_dim": 12, "heads": 4, "kv_heads": 2}, "engine": {"tile_q": 4, "lanes": 3}, "mask": MASKS["lambda"],
+        "softmax": {"algorithm": "online_shift", "mantissa_bits": 8, "guard_bits": 0},
+        "numbers": {"q": "int16", "k": "int16", "v": "int16", "out": "int16"}, "limits": {"queries": 9, "keys": 300}},
+    "shared_keys_two_pass": {
+        "model": {"head_dim": 8, "heads": 6, "kv_heads": 1}, "engine": {"tile_q": 3, "lanes": 8},
+        "numbers": {"q": "int8", "k": "int4", "v": "int8", "out": "int8"}, "limits": {"queries": 9, "keys": 40}},
+}
+SHAPES = [(9, 40), (1, 1), (1, 33), (9, 9), (5, 12), (2, 17), (4, 4), (7, 30)]
+FILES = {"attention.h", "attention_tile.h", "attention_softmax.h", "attention_rows.h", "attention.cpp", "attention_tb.cpp"}
+
+
+def make_spec(**blocks: Any) -> AttentionSpec:
+    return AttentionSpec.model_validate({
+        "design": "attention_small", "family": "attention", "model": {"head_dim": 8}, "engine": {"tile_q": 2, "lanes": 4},
+        "limits": {"queries": 9, "keys": 20}, **blocks})
+
+
+def golden(spec: AttentionSpec, job: Job) -> Job:
+    result = attention(
+        job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+        out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
+        total_width=spec.total_width, low=spec.out.low, high=spec.out.high)
+    return Job(job.q, job.k, job.v, job.score_multiplier, job.score_shift, job.out_scale, result)
+
+
+def make_case(spec: AttentionSpec, seed: int) -> Case:
+    """A job of each shape, its scores closer together or further apart; then the ends of every field, at the last shape."""
+    rng = np.random.default_rng(seed)
+    largest = spec.head_dim * spec.q.low * spec.k.low
+    ends = [(0, 63, 4096), ((1 << 24) - 1, 0, (1 << 16) - 1), ((1 << 24) - 1, 63, 1), (1, 1, 0)]
+    jobs = []
+    for index, (queries, keys) in enumerate([*SHAPES, *[SHAPES[-1]] * len(ends)]):
+        q = numbers_in(rng, spec.q, (spec.heads, queries, spec.head_dim))
+        k = numbers_in(rng, spec.k, (spec.kv_heads, keys, spec.head_dim))
+        v = numbers_in(rng, spec.v, (spec.kv_heads, keys, spec.head_dim))
+        if index % 3 == 1:
+            v[:] = spec.v.low  # the lowest sums there can be
+        if index < len(SHAPES):
+            shift = largest.bit_length() + 24 - spec.fraction - 2 * (index % 4) - 1
+            scales = int(rng.integers(1 << 23, 1 << 24)), shift, int(rng.integers(1 << 11, 1 << 14))
+        else:
+            scales = ends[index - len(SHAPES)]
+        jobs.append(golden(spec, Job(q, k, v, *scales)))
+    return Case("base", tuple(jobs))
+
+
+def write_hls(folder: Path, spec: AttentionSpec) -> Path:
+    for path, text in render_hls(hls_context(spec)).items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    """The ``hls`` folder of a design, compiled; its vectors in ``../sim/vectors/base``, and how they went."""
+    @cache
+    def build(name: str) -> tuple[Path, Case, Run]:
+        spec = make_spec(**DESIGNS[name])
+        case = make_case(spec, seed=5)
+        folder = tmp_path_factory.mktemp(name)
+        write_case(folder / "sim" / "vectors" / "base", spec, case)
+        hls = write_hls(folder / "hls", spec)
+        return hls, case, csim(hls)
+
+    return build
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_kernel_equals_golden(name: str, built: Builds) -> None:
+    _, case, result = built(name)
+    assert result.code == 0 and result.failed == 0, result.output
+    results = [job.result for job in case.jobs if job.result is not None]
+    assert result.compared == sum(values.size for values in results)
+    refusals = 5 + 6 * 2  # illegal shapes; six misplaced ends, each with a good job behind it
+    assert result.passed >= len(case.jobs) + refusals
+    spec = make_spec(**DESIGNS[name])
+    elements = np.concatenate([values.ravel() for values in results])
+    assert {spec.out.low, 0, spec.out.high} <= set(elements.tolist())
+    assert len(np.unique(elements)) > 100
+
+
+def edited(hls: Path, folder: Path, **edits: str) -> Run:
+    """The compiled kernel on a copy of its vectors with some files replaced."""
+    for source in (hls.parent / "sim" / "vectors" / "base").iterdir():
+        (folder / source.name).write_text(edits.get(source.stem, source.read_text()))
+    return run(["./csim.bin", "--vectors-only", folder], hls)
+
+
+def test_first_divergence_names_head_position_and_element(built: Builds, tmp_path: Path) -> None:
+    hls, case, _ = built("grouped_lambda_online_shift")
+    lines = (hls.parent / "sim" / "vectors" / "base" / "result.txt").read_text().splitlines()
+    # The second kv head's rows follow 9 positions of 2 heads, a row in 4 beats: position 3, second head, third beat.
+    number = (9 * 2 + 3 * 2 + 1) * 4 + 2
+    words = lines[number].split()
+    actual = int(words[1])
+    assert case.jobs[0].result is not None and actual == case.jobs[0].result[3, 3, 7]
+    words[1] = str(actual + 1)
+    lines[number] = " ".join(words)
+    lines[-1] = "0 1 2"
+    result = edited(hls, tmp_path, result="\n".join(lines) + "\n")
+    assert result.code == 1 and (result.passed, result.failed) == (len(case.jobs) - 2, 2)
+    assert re.findall(r"^MISMATCH .*$", result.output, re.MULTILINE) == [
+        f"MISMATCH {tmp_path}: job 0: head 3, position 3, element 7: expected {actual + 1}, actual {actual}"]
+    assert f"reproduce: ./csim.bin {tmp_path}" in result.output
+
+
+@pytest.mark.parametrize("stream", ["q", "k", "v"])
+def test_every_operand_reaches_the_results(stream: str, built: Builds, tmp_path: Path) -> None:
+    """The first row of a matrix with all signs turned."""
+    hls, _, _ = built("grouped_lambda_online_shift")
+    lines = (hls.parent / "sim" / "vectors" / "base" / f"{stream}.txt").read_text().splitlines()
+    for number in range(4):
+        lines[number] = " ".join(str(-1 - int(word)) for word in lines[number].split())
+    result = edited(hls, tmp_path, **{stream: "\n".join(lines) + "\n"})
+    assert result.code == 1 and result.failed == 1
+    assert re.search(f"^MISMATCH {tmp_path}: job 0: head 0, position 0, element 0: ", result.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("edits", "code", "message"), [
+    ({"k": "1 2 3\n"}, 2, "k.txt:2: ends before its job does"),
+    ({"v": "1 2 32768\n"}, 2, "v.txt:1: does not fit the port"),
+    ({"jobs": "1 1 1 64 1\n"}, 2, "jobs.txt:1: does not fit the port"),
+    ({"jobs": "1 1 1 0 1\n"}, 2, "q.txt:17: has more beats than the jobs need"),
+    (dict.fromkeys(["jobs", "q", "k", "v", "result"], ""), 1, "MISMATCH: no value was compared"),
+])
+def test_unusable_vectors_are_told(
+        edits: dict[str, str], code: int, message: str, built: Builds, tmp_path: Path) -> None:
+    hls, _, _ = built("grouped_lambda_online_shift")
+    result = edited(hls, tmp_path, **edits)
+    assert result.code == code and message in result.output
+
+
+# ---- which keys a tile meets ----
+
+WALK = """
+static void walk_%(name)s(unsigned queries, unsigned keys) {
+    using namespace %(name)s_engine;
+    job_t job;
+    job.queries = queries;
+    job.keys = keys;
+    for (unsigned base = 0; base < queries * GROUP; base += ROWS) {
+        const tile_t tile = tile_at(job, base);
+        for (int key = tile.first_key; key <= tile.last_key; key = key_after(tile, key)) {
+            std::printf("%(name)s %%u %%u %%u %%d ", queries, keys, base, key);
+            for (int row = 0; row < ROWS; row++) std::printf("%%d", sees(tile, row, key));
+            std::printf("\\n");
+        }
+    }
+}
+"""
+
+
+def walk_program(specs: dict[str, AttentionSpec], shapes: list[tuple[int, int]]) -> str:
+    """Prints, for every mask, shape, tile and key of the tile: name, queries, keys, first row, key, who sees it."""
+    lines = ["#include <cstdio>"]
+    for name in specs:
+        lines += [f"#define engine {name}_engine", f'#include "{name}/attention_tile.h"', "#undef engine"]
+        lines.append(WALK % {"name": name})
+    lines.append("int main() {")
+    for name, spec in specs.items():
+        lines += [f"    walk_{name}({queries}, {keys});" for queries, keys in shapes
+                  if keys >= queries or not spec.mask.needs_positions]
+    return "\n".join([*lines, "    return 0;", "}", ""])
+
+
+def expected_walk(name: str, spec: AttentionSpec, queries: int, keys: int) -> list[str]:
+    rows, group = queries * spec.group, spec.group
+    lines = []
+    for base in range(0, rows, spec.tile_q):
+        tile = range(base, base + spec.tile_q)
+        positions = [row // group + keys - queries for row in tile]
+        for key in tile_keys(spec.mask, positions[0], positions[min(spec.tile_q, rows - base) - 1], keys):
+            seen = [int(row < rows and bool(visible(spec.mask, position, key)))
+                    for row, position in zip(tile, positions, strict=True)]
+            assert any(seen)
+            lines.append(f"{name} {queries} {keys} {base} {key} {''.join(map(str, seen))}")
+    return lines
+
+
+def test_tiles_meet_the_keys_of_the_golden_model(tmp_path: Path) -> None:
+    """Every mask, with a tile of several positions and with several tiles of one."""
+    engines = {"wide": {"heads": 2, "tile_q": 6}, "narrow": {"heads": 4, "tile_q": 2}}
+    specs = {
+        f"{kind}_{size}": make_spec(
+            design=f"{kind}_{size}", mask=mask, model={"head_dim": 8, "heads": engine["heads"]},
+            engine={"tile_q": engine["tile_q"], "lanes": 4})
+        for kind, mask in MASKS.items() for size, engine in engines.items()}
+    shapes = [(1, 1), (1, 2), (1, 7), (1, 20), (2, 2), (4, 4), (4, 9), (5, 6), (7, 8), (9, 9), (9, 10), (9, 20), (3, 2)]
+    for name, spec in specs.items():
+        write_hls(tmp_path / name, spec)
+    (tmp_path / "walk.cpp").write_text(walk_program(specs, shapes))
+    shim = tmp_path / "none_wide" / "ap_shim"
+    built = run(["g++", "-std=c++14", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Werror",
+                 f"-I{shim}", f"-I{shim / 'streams'}", "walk.cpp", "-o", "walk"], tmp_path)
+    assert built.code == 0, built.output
+    expected = [line for name, spec in specs.items() for queries, keys in shapes
+                if keys >= queries or not spec.mask.needs_positions for line in expected_walk(name, spec, queries, keys)]
+    assert run(["./walk"], tmp_path).output.splitlines() == expected
+
+
+# ---- rendering ----
+
+EXPONENTIALS = [("two_pass", 5), ("online_shift", 8), ("two_pass", 3), ("online_shift", 5), ("two_pass", 8)]
+RENDERED = [
+    {"mask": mask, "softmax": {"algorithm": algorithm, "table_bits": table_bits}}
+    for mask, (algorithm, table_bits) in zip(MASKS.values(), EXPONENTIALS, strict=True)]
+
+
+@pytest.mark.parametrize("blocks", [*RENDERED, *DESIGNS.values()], ids=[*MASKS, *DESIGNS])
+def test_rendering_is_reproducible_and_complete(blocks: dict[str, Any]) -> None:
+    rendered = render_hls(hls_context(make_spec(**blocks)))
+    assert rendered == render_hls(hls_context(make_spec(**blocks)))
+    assert set(rendered) > FILES
+    for path, text in rendered.items():
+        assert text.endswith("\n") and not text.endswith("\n\n"), path
+        for number, line in enumerate(text.splitlines(), 1):
+            assert line == line.rstrip() and len(line) <= 132, f"{path}:{number}"
+            assert not re.search(r"\{\{|\{%|%\}", line), f"{path}:{number}"
+
+
+@pytest.mark.parametrize("blocks", RENDERED, ids=MASKS)
+def test_kernel_is_hls_code(blocks: dict[str, Any]) -> None:
+    """Every port has its interface, every stream one writer and one reader; no floating point."""
+    rendered = render_hls(hls_context(make_spec(**blocks)))
+    kernel = rendered["attention.cpp"]
+    ports = re.findall(r"(\w+)[,)]", kernel[kernel.index("int attention_small_hls("):].split("{")[0])
+    assert ports == ["q", "k", "v", "job", "result"]
+    for port in ports:
+        assert f"#pragma HLS INTERFACE mode=axis port={port}\n" in kernel
+    assert "#pragma HLS INTERFACE mode=s_axilite port=return bundle=control\n" in kernel
+    region = kernel[kernel.index("#pragma HLS DATAFLOW"):].split("}\n")[0]
+    streams = re.findall(r"hls::stream<\w+> (\w+)\(", region)
+    assert streams == ["queries", "scores", "exponentials", "weights", "totals", "sums"]
+    for stream in streams:
+        assert len(re.findall(rf"[(,] ?{stream}[,)]", region)) == 2, stream
+        assert f"#pragma HLS STREAM variable={stream} depth=" in region
+    sources = "".join(rendered[path] for path in rendered if re.fullmatch(r"\w+\.(h|cpp)", path))
+    assert not re.search(r"\b(float|double)\b", re.sub(r"//.*", "", sources))
+    assert sources.count("#pragma HLS PIPELINE II=1") >= 10
