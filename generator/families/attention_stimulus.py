@@ -1,0 +1,138 @@
+"""Operands and jobs to test an attention engine with, and their golden results."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.random import Generator
+from tilewright.families.attention import AttentionSpec
+from tilewright.families.attention_cycles import walk
+from tilewright.families.attention_fields import Job as JobFields
+from tilewright.families.attention_hardware import cycle_engine
+from tilewright.families.attention_vectors import Case, IntArray, Job
+from tilewright.families.attention_work import tile_keys
+from tilewright.formats import IntFormat
+from tilewright.sim.golden.attention import attention
+from tilewright.sim.golden.requantize import quantize_scale
+
+MAX_STEPS = 10_000      # cycles of one random case: what a bench simulates in a few seconds
+MAX_ELEMENTS = 1 << 22  # of a job's keys: a window lets short jobs have long ones
+SPREADS = (0.5, 1.0, 2.0, 6.0)  # standard deviation of the scores, in natural logarithms
+
+
+def golden(spec: AttentionSpec, job: Job) -> IntArray:
+    """Result of ``job`` as the engine of ``spec`` computes it, (heads, queries, head_dim)."""
+    return attention(
+        job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+        out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
+        total_width=spec.total_width, low=spec.out.low, high=spec.out.high)
+
+
+def with_result(spec: AttentionSpec, job: Job) -> Job:
+    """``job`` with its golden result."""
+    return replace(job, result=golden(spec, job))
+
+
+class Stimulus:
+    """Makes jobs for one spec from one random generator."""
+
+    def __init__(self, spec: AttentionSpec, rng: Generator) -> None:
+        self.spec = spec
+        self.rng = rng
+
+    def uniform(self, number: IntFormat, size: tuple[int, ...]) -> IntArray:
+        return self.rng.integers(number.low, number.high + 1, size, dtype=np.int64)
+
+    def corners(self, number: IntFormat, size: tuple[int, ...]) -> IntArray:
+        """Elements that are extreme, or next to zero; one job in three has a single value for all."""
+        values = np.array([number.low, number.high, 0, 1, -1], np.int64)
+        if self.rng.random() < 1 / 3:
+            return np.full(size, self.rng.choice(values[:2]))
+        return self.rng.choice(values, size)
+
+    def scales(self, *, extreme: bool = False) -> dict[str, int]:
+        """Scores that differ by some octaves, results that use the output's range; ``extreme``: the edges of each field."""
+        spec = self.spec
+        product = spec.q.high * spec.k.high / 3 * np.sqrt(spec.head_dim)  # about that of uniform operands
+        scale = float(self.rng.choice(SPREADS)) * (1 << spec.fraction) / product
+        multiplier, shift = quantize_scale(scale)
+        gain = 2.0 ** (12 + spec.out.width - spec.v.width) * float(self.rng.uniform(0.7, 3.0))
+        out_scale = int(np.clip(round(gain), 1, (1 << spec.out_scale_width) - 1))
+        if extreme:
+            multiplier = int(self.rng.choice([0, 1, (1 << spec.score_multiplier_width) - 1, *[multiplier] * 3]))
+            shift = int(self.rng.choice([0, 1, 63, max(shift - 4, 0), shift, shift]))
+            out_scale = int(self.rng.choice([0, 1, (1 << spec.out_scale_width) - 1, out_scale, out_scale]))
+        return {"score_multiplier": multiplier, "score_shift": shift, "out_scale": out_scale}
+
+    def job(self, queries: int, keys: int, *, extreme: bool = False, rising: bool = False) -> Job:
+        """A job with its golden result; ``rising``: keys in the order of the first query's scores, so that all rescale."""
+        spec = self.spec
+        draw = self.corners if extreme else self.uniform
+        q = draw(spec.q, (spec.heads, queries, spec.head_dim))
+        k = draw(spec.k, (spec.kv_heads, keys, spec.head_dim))
+        v = draw(spec.v, (spec.kv_heads, keys, spec.head_dim))
+        if rising:
+            order = np.argsort(np.einsum("hd,hkd->hk", q[::spec.group, 0], k), axis=1, kind="stable")
+            k = np.take_along_axis(k, order[:, :, None], axis=1)
+        return with_result(spec, Job(q=q, k=k, v=v, result=None, **self.scales(extreme=extreme)))
+
+    def jobs(self, shapes: Sequence[JobFields], *, extreme: bool = False) -> tuple[Job, ...]:
+        """A job for each of ``shapes``; among random ones, each third has rising scores."""
+        return tuple(self.job(shape.queries, shape.keys, extreme=extreme, rising=number % 3 == 2)
+                     for number, shape in enumerate(shapes))
+
+    def shape(self) -> JobFields:
+        """A legal shape: often one query, a tile or next to one; keys at the edges of the mask, or as many as queries."""
+        spec, limits = self.spec, self.spec.limits
+        tile = max(spec.tile_q // spec.group, 1)
+        queries = self._one_of([1, 1, tile - 1, tile, tile + 1, 2 * tile, 3 * tile + 1], limits.queries)
+        edges = [edge + step for edge in self._edges() for step in (-1, 0, 1)]
+        keys = self._one_of([1, 2, queries, queries, queries + 1, 2 * queries + 3, *edges], limits.keys)
+        if spec.mask.needs_positions:
+            keys = max(keys, queries)
+        return JobFields(queries=queries, keys=keys)
+
+    def _edges(self) -> list[int]:
+        numbers = list(self.spec.mask.numbers.values())
+        return [*numbers, sum(numbers), 32] if numbers else [32]
+
+    def _one_of(self, choices: list[int], limit: int) -> int:
+        return int(np.clip(self.rng.choice([*choices, limit, int(self.rng.integers(1, limit + 1))]), 1, limit))
+
+    def random_shapes(self, count: int) -> list[JobFields]:
+        """Jobs of any legal shape, about ``MAX_STEPS`` cycles in all where the heads are few."""
+        shapes: list[JobFields] = []
+        for _ in range(count):
+            shape = self.shape()
+            while self._is_large(shape, MAX_STEPS // count) and max(shape.queries, shape.keys) > 1:
+                if shape.queries >= shape.keys or (shape.queries > 2 * self.spec.tile_q and self.rng.random() < 0.5):
+                    shape = JobFields(queries=(shape.queries + 1) // 2, keys=shape.keys)
+                else:
+                    keys = (shape.keys + 1) // 2
+                    fits = not self.spec.mask.needs_positions or keys >= shape.queries
+                    shape = JobFields(queries=shape.queries if fits else keys, keys=keys)
+            shapes.append(shape)
+        return shapes
+
+    def _is_large(self, shape: JobFields, cycles: int) -> bool:
+        """Whether a job takes more than about ``cycles``, or more operands than a case should hold."""
+        spec = self.spec
+        streamed = spec.kv_heads * int(tile_keys(spec, shape.queries, shape.keys).sum()) * spec.interval
+        return (streamed + spec.heads * shape.queries * spec.chunks > cycles
+                or spec.kv_heads * shape.keys * spec.head_dim > MAX_ELEMENTS)
+
+
+def cases(spec: AttentionSpec, *, seed: int) -> Iterator[Case]:
+    """Corner operands on corner shapes first, then the workload, then random shapes back to back."""
+    stimulus = Stimulus(spec, np.random.default_rng([seed, 1]))
+    corners = [JobFields(queries=1, keys=1), *stimulus.random_shapes(8)]
+    yield as_case(spec, "corners", stimulus.jobs(corners, extreme=True))
+    yield as_case(spec, "workload", stimulus.jobs(spec.workload))
+    for number in range(2):
+        yield as_case(spec, f"random_{number}", stimulus.jobs(stimulus.random_shapes(8)))
+
+
+def as_case(spec: AttentionSpec, name: str, jobs: tuple[Job, ...]) -> Case:
+    """``jobs`` as a case, with what the cycle model says of them."""
+    shapes = [JobFields(queries=job.queries, keys=job.keys) for job in jobs]
+    return Case(name, jobs, cycles=list(walk(cycle_engine(spec), shapes))[-1].done)

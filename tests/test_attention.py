@@ -1,0 +1,372 @@
+"""Claims about `family: attention`: golden model, order of beats, stimulus."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tilewright.families.attention import AttentionSpec
+from tilewright.families.attention_fields import Mask
+from tilewright.families.attention_harness import harness
+from tilewright.families.attention_ports import ports
+from tilewright.families.attention_stimulus import Stimulus, cases, golden
+from tilewright.families.attention_vectors import Case, Job, case_files, pack_keys, pack_rows, unpack_rows, write_case
+from tilewright.formats import IntFormat
+from tilewright.sim.cosim import attention_ports
+from tilewright.sim.golden.attention import attention, attention_reference, float_attention, tile_keys, visible
+
+MASKS: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 3},
+    "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "prefix": {"kind": "prefix", "prefix": 4},
+}
+SEES = {  # once more, in words of one query at i and one key at j
+    "none": lambda i, j: True,
+    "causal": lambda i, j: j <= i,
+    "window": lambda i, j: i - 3 < j <= i,
+    "lambda": lambda i, j: j <= i and (j < 2 or j > i - 3),
+    "prefix": lambda i, j: j < 4 or j <= i,
+}
+ALGORITHMS = ("two_pass", "online_shift")
+POSITIONED = sorted(set(MASKS) - {"none"})
+
+
+def spec(**blocks: Any) -> AttentionSpec:
+    """Head size 8 in two beats, four heads in groups of two, unless ``blocks`` says otherwise."""
+    base = {"design": "tiny", "family": "attention", "model": {"head_dim": 8, "heads": 4, "kv_heads": 2},
+             "engine": {"tile_q": 4, "lanes": 4}, "limits": {"queries": 64, "keys": 64}}
+    return AttentionSpec.model_validate(base | blocks)
+
+
+def mask(name: str) -> Mask:
+    return Mask.model_validate(MASKS[name])
+
+
+def operands(of: AttentionSpec, queries: int, keys: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+
+    def draw(number: IntFormat, heads: int, count: int) -> np.ndarray:
+        return rng.integers(number.low, number.high + 1, (heads, count, of.head_dim))
+
+    return draw(of.q, of.heads, queries), draw(of.k, of.kv_heads, keys), draw(of.v, of.kv_heads, keys)
+
+
+def parameters(of: AttentionSpec, *, score_multiplier: int, score_shift: int, out_scale: int = 4096) -> dict[str, Any]:
+    return {"mask": of.mask, "score_multiplier": score_multiplier, "score_shift": score_shift, "out_scale": out_scale,
+            "fraction": of.fraction, "guard_bits": of.guard_bits, "table": of.table, "octave": of.octave,
+            "total_width": of.total_width, "low": of.out.low, "high": of.out.high}
+
+
+def reference(of: AttentionSpec, arrays: tuple[np.ndarray, ...], given: dict[str, Any], tile_q: int | None = None) -> Any:
+    return attention_reference(*arrays, tile_q=tile_q or of.tile_q, value_width=of.v.width, **given)
+
+
+# ---- masks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_query_sees_the_keys_its_mask_names(name: str) -> None:
+    position, key = np.mgrid[-3:12, 0:14]
+    expected = [[SEES[name](i, j) for j in range(14)] for i in range(-3, 12)]
+    assert visible(mask(name), position, key).tolist() == expected
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_tile_meets_the_keys_that_one_of_its_queries_sees(name: str) -> None:
+    for keys in (1, 3, 12):
+        for first in range(-4, keys):
+            for last in range(first, keys):
+                seen = [j for j in range(keys) if any(SEES[name](i, j) for i in range(first, last + 1))]
+                assert tile_keys(mask(name), first, last, keys) == seen, (first, last, keys)
+
+
+# ---- golden --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_golden_equals_big_integers_for_every_mask_format_and_group(data: st.DataObject) -> None:
+    heads = data.draw(st.sampled_from([1, 2, 4, 6]))
+    formats = {name: data.draw(st.sampled_from(["int4", "int8", "int16"])) for name in ("q", "k", "v", "out")}
+    group = data.draw(st.sampled_from([one for one in (1, 2, 3, 6) if heads % one == 0]))
+    mantissa_bits = data.draw(st.sampled_from([8, 12, 15]))
+    of = spec(
+        model={"head_dim": 4, "heads": heads, "kv_heads": heads // group}, engine={"tile_q": 6, "lanes": 4}, numbers=formats,
+        mask=MASKS[data.draw(st.sampled_from(sorted(MASKS)))],
+        softmax={"algorithm": data.draw(st.sampled_from(ALGORITHMS)), "fraction": data.draw(st.integers(8, 12)),
+                 "mantissa_bits": mantissa_bits,
+                 "guard_bits": data.draw(st.integers(max(0, 10 - mantissa_bits), min(8, 16 - mantissa_bits))),
+                 "table_bits": data.draw(st.integers(3, 7))})
+    queries, keys = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 9))
+    arrays = operands(of, queries, keys, seed=data.draw(st.integers(0, 2**32)))
+    given_scales = parameters(
+        of, score_multiplier=data.draw(st.integers(0, (1 << 24) - 1)), score_shift=data.draw(st.integers(0, 45)),
+        out_scale=data.draw(st.sampled_from([0, 1, 4096, 65535])))
+    assert attention(*arrays, **given_scales).tolist() == reference(of, arrays, given_scales)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("name", MASKS)
+def test_the_result_does_not_depend_on_the_tile(name: str, algorithm: str) -> None:
+    of = spec(mask=MASKS[name], softmax={"algorithm": algorithm})
+    arrays = operands(of, 7, 11)
+    scales = parameters(of, score_multiplier=9000, score_shift=18)
+    expected = attention(*arrays, **scales).tolist()
+    for tile_q in (1, 2, 4, 6, 14, 16):
+        assert reference(of, arrays, scales, tile_q) == expected, tile_q
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_one_key_is_its_own_value_whatever_the_score(name: str) -> None:
+    of = spec(mask=MASKS[name])
+    q, k, v = operands(of, 1, 1)
+    for multiplier, shift in ((0, 0), (1, 5), ((1 << 24) - 1, 0)):
+        result = attention(q, k, v, **parameters(of, score_multiplier=multiplier, score_shift=shift, out_scale=4096))
+        np.testing.assert_array_equal(result, np.repeat(v, 2, axis=0))
+
+
+def test_equal_scores_give_the_mean() -> None:
+    """Also of saturated ones: 16 bits hold no more than 32 at 10 fraction bits, however large the products are."""
+    of = spec(model={"head_dim": 8, "heads": 1, "kv_heads": 1})
+    q, k, v = np.full((1, 2, 8), 127), np.full((1, 8, 8), 127), np.arange(64).reshape(1, 8, 8)
+    for multiplier, shift in ((0, 0), (9000, 18), ((1 << 24) - 1, 0)):
+        result = attention(q, k, v, **parameters(of, score_multiplier=multiplier, score_shift=shift))
+        assert result.tolist() == [[list(range(28, 36))] * 2]
+
+
+def test_scores_saturate_instead_of_wrapping() -> None:
+    of = spec(model={"head_dim": 4, "heads": 1, "kv_heads": 1}, numbers={"q": "int16", "k": "int16"})
+    q = np.full((1, 1, 4), 32767)
+    k = np.stack([np.full((1, 4), -32768), np.full((1, 4), 32767)], axis=1)
+    v = np.stack([np.full((1, 4), -100), np.full((1, 4), 100)], axis=1)
+    arrays = (q, k, v)
+    scales = parameters(of, score_multiplier=(1 << 24) - 1, score_shift=0)
+    assert attention(*arrays, **scales).tolist() == [[[100] * 4]] == reference(of, arrays, scales)
+
+
+@pytest.mark.parametrize("name", POSITIONED)
+def test_a_query_that_sees_no_key_gives_0(name: str) -> None:
+    """It stands before the first key, which no legal job has it do."""
+    of = spec(mask=MASKS[name])
+    arrays = operands(of, 6, 2)
+    scales = parameters(of, score_multiplier=9000, score_shift=18)
+    result = attention(*arrays, **scales)
+    assert result.tolist() == reference(of, arrays, scales)
+    assert name == "prefix" or not result[:, :4].any()
+    assert (result[:, 4:] != 0).any(axis=2).all()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("guard_bits", [2, 8])
+def test_no_number_outgrows_its_width_when_all_values_are_the_least(algorithm: str, guard_bits: int) -> None:
+    """The sums of weights lose to each rescale what the sums of values, rounded down, do not: the reference asserts widths."""
+    of = spec(model={"head_dim": 4, "heads": 1, "kv_heads": 1}, numbers={"v": "int4", "out": "int16"},
+              softmax={"algorithm": algorithm, "mantissa_bits": 8, "guard_bits": guard_bits})
+    for seed in range(60):
+        q, k, v = operands(of, 4, 1 + seed, seed=seed)
+        arrays = (q, np.sort(k, axis=1) if seed % 2 else k, np.full_like(v, of.v.low))
+        scales = parameters(of, score_multiplier=1 << 10, score_shift=14 + seed % 5, out_scale=65535)
+        assert attention(*arrays, **scales).tolist() == reference(of, arrays, scales)
+
+
+def test_golden_takes_narrow_numpy_types_and_long_jobs_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = spec(mask=MASKS["lambda"])
+    arrays = operands(of, 9, 50)
+    scales = parameters(of, score_multiplier=9000, score_shift=18)
+    expected = attention(*arrays, **scales)
+    monkeypatch.setattr("tilewright.sim.golden.attention.BLOCK_SCORES", 100)
+    np.testing.assert_array_equal(attention(*(array.astype(np.int8) for array in arrays), **scales), expected)
+
+
+def test_golden_refuses_what_it_does_not_know() -> None:
+    of = spec()
+    q, k, v = operands(of, 2, 64)
+    scales = parameters(of, score_multiplier=0, score_shift=0)
+    with pytest.raises(ValueError, match=r"shapes \(4, 2, 8\), \(2, 64, 8\) and \(2, 63, 8\) are not \(heads, queries"):
+        attention(q, k, v[:, 1:], **scales)
+    with pytest.raises(ValueError, match=r"shapes \(3, 2, 8\), \(2, 64, 8\)"):
+        attention(q[1:], k, v, **scales)
+    with pytest.raises(ValueError, match="mask must be one of none, causal, window, lambda, prefix, not 'other'"):
+        visible(Mask.model_construct(kind="other", window=0, sink=0, prefix=0), 0, 0)
+    with pytest.raises(ValueError, match="a sum of weights needs 23 bits; total_width is 22"):
+        attention(q, k, v, **scales | {"total_width": 22})
+
+
+# ---- error ---------------------------------------------------------------------------------------
+
+
+def bound(of: AttentionSpec, keys: int, out_scale: float) -> float:
+    """How far a result may be from softmax attention in real numbers: derived, not measured.
+
+    A weight is off by a factor of at most ``1 + e``: score and exponent each rounded to half a unit, log2(e) rounded, the
+    table rounded and interpolated. That moves a weighted mean by ``2 * e / (1 - e)`` of the values' range. Each weight and each
+    rescale also lose less than 1, of a sum of at least ``2**(mantissa_bits + guard_bits - 1)``.
+    """
+    values = -of.v.low
+    unit = 2.0**-of.fraction / 2
+    table = 3 * 2.0**-of.mantissa_bits + (np.log(2) * 2.0**-of.table_bits) ** 2 / 8
+    e = np.expm1(unit + unit * np.log(2) + 2.0 ** (15 - of.fraction) * 0.5 / 94548 + table)
+    lost = (2 * values * (keys + 1) + 1) / 2 ** (of.mantissa_bits + of.guard_bits - 1)
+    mean = 2 * e / (1 - e) * values + lost + 2 * 2.0**-10
+    return 0.5 + out_scale * mean + values * 2.0**-12
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("out_scale", [1, 8])
+def test_results_stay_within_the_bound_of_real_attention(name: str, algorithm: str, out_scale: int) -> None:
+    """Measured on int8 values: 0.1 of their unit at most where results resolve that (``out_scale`` 8)."""
+    of = spec(mask=MASKS[name], softmax={"algorithm": algorithm}, numbers={"out": "int16"}, model={"head_dim": 64, "heads": 2,
+              "kv_heads": 1}, engine={"tile_q": 4, "lanes": 8})
+    for seed, shift in enumerate((17, 19, 20, 21, 23)):
+        arrays = operands(of, 33, 64, seed=seed)
+        scales = parameters(of, score_multiplier=9000, score_shift=shift, out_scale=4096 * out_scale)
+        exact = float_attention(*arrays, mask=of.mask, score_scale=9000 / 2**shift / 2**of.fraction, out_scale=out_scale)
+        error = np.abs(attention(*arrays, **scales) - exact).max()
+        assert error <= bound(of, 64, out_scale), (shift, error)
+        assert error <= 0.5 + 0.1 * out_scale, (shift, error)
+
+
+def test_float_attention_is_what_the_textbook_says() -> None:
+    q, k, v = np.array([[[1, 0]]]), np.array([[[2, 5], [0, 1]]]), np.array([[[10, 0], [20, 1]]])
+    p = np.exp(2.0) / (np.exp(2.0) + 1)
+    np.testing.assert_allclose(float_attention(q, k, v, mask=mask("none"), score_scale=1.0, out_scale=2.0),
+                               [[[2 * (20 - 10 * p), 2 * (1 - p)]]], rtol=1e-12)
+    np.testing.assert_array_equal(float_attention(np.ones((1, 2, 2)), k[:, :1], v[:, :1], mask=mask("causal"),
+                                                  score_scale=1.0, out_scale=1.0), [[[0, 0], [10, 0]]])
+
+
+# ---- beats ---------------------------------------------------------------------------------------
+
+SHAPES = [(1, 1), (1, 9), (5, 5), (6, 11), (9, 12)]
+STRUCTURES = [(4, 2, 4), (4, 1, 2), (3, 3, 5), (1, 1, 1), (8, 1, 16)]  # heads, kv_heads, tile_q
+
+
+def structures(name: str) -> list[AttentionSpec]:
+    return [spec(model={"head_dim": 8, "heads": heads, "kv_heads": kv_heads}, engine={"tile_q": tile_q, "lanes": 4},
+                 mask=MASKS[name]) for heads, kv_heads, tile_q in STRUCTURES]
+
+
+def test_rows_of_a_group_stand_side_by_side() -> None:
+    of = spec()
+    q = np.arange(4 * 3 * 8).reshape(4, 3, 8)
+    packed = pack_rows(of, q)
+    order = [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 0), (3, 0), (2, 1), (3, 1), (2, 2), (3, 2)]
+    assert packed.tolist() == [q[head, position, start:start + 4].tolist() for head, position in order for start in (0, 4)]
+    np.testing.assert_array_equal(unpack_rows(of, packed, 3), q)
+    with pytest.raises(ValueError, match=r"result beats have shape \(23, 4\), not \(a multiple of 12, 4\)"):
+        unpack_rows(of, packed[1:], 3)
+
+
+def test_keys_are_sent_once_for_every_tile_in_order() -> None:
+    of = spec(mask=MASKS["window"], model={"head_dim": 8, "heads": 2, "kv_heads": 2}, engine={"tile_q": 2, "lanes": 8})
+    k = np.arange(2 * 6 * 8).reshape(2, 6, 8)
+    met = [*range(1, 5), *range(3, 6)]  # positions 3 and 4, then 5
+    assert pack_keys(of, k, 3).tolist() == [k[head, key].tolist() for head in (0, 1) for key in met]
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_benches_find_every_value_and_count_every_beat(name: str, tmp_path: Path) -> None:
+    for number, of in enumerate(structures(name)):
+        described = ports(of)
+        for queries, keys in SHAPES:
+            q, k, v = operands(of, queries, keys)
+            job = Job(q=q, k=k, v=v, score_multiplier=5, score_shift=6, out_scale=7, result=q)
+            folder = tmp_path / f"{number}_{queries}_{keys}"
+            write_case(folder, of, Case("case", (job,), cycles=17))
+            loaded = attention_ports.Case.load(folder, described)  # counts the beats of every stream
+            assert loaded.cycles == 17 and loaded.jobs == [attention_ports.Job(queries, keys, 5, 6, 7)]
+            assert sum(loaded.last("k", described)) == loaded.last("k", described)[-1] == 1
+            for beat, (data, keep) in enumerate(loaded.result):
+                assert keep == 15
+                for lane, value in enumerate(described.result.unpack(data)):
+                    assert q[described.index(loaded.jobs[0], beat, lane)] == value
+
+
+def test_cases_join_and_come_apart(tmp_path: Path) -> None:
+    of = spec(mask=MASKS["causal"])
+    stimulus = Stimulus(of, np.random.default_rng(1))
+    write_case(tmp_path / "a", of, Case("a", (stimulus.job(3, 5), stimulus.job(1, 2))))
+    write_case(tmp_path / "b", of, Case("b", (stimulus.job(4, 4),)))
+    described = ports(of)
+    a, b = attention_ports.Case.load_all(tmp_path, described)
+    joined = attention_ports.Case.joined([a, b])
+    assert [joined.only(number, described).k for number in range(3)] == [a.only(0, described).k, a.only(1, described).k, b.k]
+    assert joined.result == a.result + b.result
+    (tmp_path / "b" / "v.txt").write_text("0 0 0 0\n")
+    with pytest.raises(ValueError, match=r"v\.txt: 1 beats; the jobs take 24"):
+        attention_ports.Case.load_all(tmp_path, described)
+    with pytest.raises(ValueError, match="no vectors"):
+        attention_ports.Case.load_all(tmp_path / "a", described)
+
+
+def test_ports_survive_their_file(tmp_path: Path) -> None:
+    described = ports(spec(mask=MASKS["lambda"]))
+    (tmp_path / "design.json").write_text(described.to_json())
+    assert attention_ports.load_ports(tmp_path / "design.json") == described
+
+
+def test_a_divergence_names_head_position_element_and_row() -> None:
+    described = ports(spec())
+    job = attention_ports.Job(3, 5, 1, 1, 1)
+    pack = described.result.pack
+    place = described.divergence(2, job, 9, (pack([1, 2, 3, 4]), 15, 0), (pack([1, 2, -3, 4]), 15, 0), 77)
+    assert place.text == ("result[head 0][position 2][element 6] of job 2 (queries=3, keys=5), cycle 77, "
+                          "tile 1, value row 0, lane 2: expected 3, got -3")
+    assert (place.index, place.lane, place.expected, place.actual) == ((0, 2, 6), 2, 3, -3)
+    framed = described.divergence(0, job, 23, (pack([1, 2, 3, 4]), 15, 1), (pack([1, 2, 3, 4]), 15, 0), 78)
+    assert framed.lane is None and framed.text == (
+        "result of job 0 (queries=3, keys=5), beat 23, cycle 78: expected keep 1111, last 1; "
+        "got keep 1111, last 0, data [1, 2, 3, 4]")
+
+
+def test_the_harness_counts_the_same_beats(tmp_path: Path) -> None:
+    program = ["#include <algorithm>", "#include <cstdint>", "#include <cstdio>", "struct Job { int64_t queries, keys; };"]
+    calls: list[str] = []
+    expected: list[int] = []
+    for name in MASKS:
+        for number, of in enumerate(structures(name)):
+            described = ports(of)
+            for stream in harness(described)["inputs"]:
+                function = f"{stream['name']}_{name}_{number}"
+                program.append(f"int64_t {function}(const Job& job) {{ return {stream['beats']}; }}")
+                for queries, keys in SHAPES:
+                    calls.append(f'std::printf("%d\\n", (int){function}({{{queries}, {keys}}}));')
+                    expected.append(described.count(stream["name"], attention_ports.Job(queries, keys, 0, 0, 0)))
+    source = tmp_path / "beats.cpp"
+    source.write_text("\n".join([*program, "int main() {", *calls, "}"]))
+    subprocess.run(["g++", "-std=c++17", "-Wall", "-Werror", "-o", tmp_path / "beats", source], check=True)
+    printed = subprocess.run([tmp_path / "beats"], check=True, capture_output=True, text=True).stdout
+    assert [int(line) for line in printed.split()] == expected
+
+
+# ---- stimulus ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_stimulus_is_legal_and_reaches_edges_rescales_and_both_bounds(name: str) -> None:
+    of = spec(mask=MASKS[name])
+    jobs = [job for case in cases(of, seed=3) if case.name != "workload" for job in case.jobs]
+    assert {"corners", "workload", "random_0", "random_1"} == {case.name for case in cases(of, seed=3)}
+    for job in jobs:
+        assert 1 <= job.queries <= 64 and 1 <= job.keys <= 64 and (name == "none" or job.queries <= job.keys)
+        np.testing.assert_array_equal(job.result, golden(of, job))
+    assert any(job.queries * of.group % of.tile_q for job in jobs) and any(job.queries * of.group > of.tile_q for job in jobs)
+    assert any(job.keys == 1 for job in jobs)
+    results = np.concatenate([job.result.ravel() for job in jobs if job.result is not None])
+    assert results.min() == of.out.low and results.max() == of.out.high and np.unique(results).size > 150
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    of = spec(mask=MASKS["causal"])
+    first, second, other = ([case_files(of, case) for case in cases(of, seed=seed)] for seed in (1, 1, 2))
+    assert first == second != other
+
+
+def test_rising_jobs_have_the_keys_in_order_of_the_first_querys_scores() -> None:
+    of = spec(model={"head_dim": 8, "heads": 1, "kv_heads": 1})
+    job = Stimulus(of, np.random.default_rng(1)).job(1, 64, rising=True)
+    scores = (job.k[0] @ job.q[0, 0]).tolist()
+    assert scores == sorted(scores)
