@@ -28,7 +28,7 @@ class Portrait:
     ``figure`` is inline SVG in the classes of the report's style sheet. ``work`` takes a job as the design
     file writes it (its fields as a mapping). ``bytes_per_cycle`` is what all data ports move at most.
     In the report's own sentences ``engine`` is what computes, ``size`` what the name of a job's work counts,
-    and ``padding`` what multipliers do when they are busy with what no result needs.
+    ``padding`` what multipliers do when they are busy with what no result needs, ``idle`` where they are not.
     """
 
     title: str
@@ -42,3 +42,4 @@ class Portrait:
     engine: str
     size: str
     padding: str
+    idle: str

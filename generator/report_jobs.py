@@ -25,7 +25,7 @@ def part_words(portrait: Portrait) -> dict[str, str]:
         "fill": f"filling the {portrait.engine}",
         "useful": "multiplying",
         "ragged": portrait.padding,
-        "overhead": "filling, draining, waiting for first operands",
+        "overhead": portrait.idle,
         "input-stall": "stalled on operands",
         "output-stall": "stalled on the consumer",
         "drain": "draining results, while the next job computes",

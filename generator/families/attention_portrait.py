@@ -63,6 +63,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
         engine="engine",
         size="queries \u00d7 keys",
         padding="multiplying masked pairs and rows that a tile lacks",
+        idle="filling, draining, between one key and the next",
     )
 
 

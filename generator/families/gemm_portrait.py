@@ -83,6 +83,7 @@ def portrait(spec: GemmSpec) -> Portrait:
         engine="array",
         size="m \u00d7 n \u00d7 k",
         padding="multiplying the padding of ragged edges",
+        idle="filling, draining, waiting for first operands",
     )
 
 
