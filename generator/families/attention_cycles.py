@@ -1,9 +1,9 @@
 """The cycle model of the attention engine: when each job ends if no port ever stalls.
 
-A walk over tiles and keys with the engine's own rules and no data: a key begins when its tile's queries are there, a key
-interval after the one before, and while there is a slot for its weights; its values follow when the weights are there and,
-at the beginning of a tile, a bank of sums is free; a finished tile is divided and read row by row. Equal to
-``counter_cycles``, to the cycle.
+A walk over tiles and keys with the engine's own rules and no data: a key begins when its tile's queries are there and while
+there is a slot for its weights, and ends a key interval after the one before at the earliest; its values follow when the
+weights are there and, at the beginning of a tile, a bank of sums is free; a finished tile is divided and read row by row.
+Equal to ``counter_cycles``, to the cycle.
 """
 
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,6 @@ class _Timeline:
     walked: int = NEVER                    # a tile was taken from the walker
     done: list[int] = field(default_factory=lambda: [NEVER] * JOBS_MAX)
     scored: list[int] = field(default_factory=lambda: [NEVER] * BANKS)    # last score steps of the tiles before
-    key: int = NEVER                       # first score step of a key
     freed: list[int] = field(default_factory=list)     # last value step of each key, by slot
     keys: int = 0
     values: int = NEVER                    # first value step of a key
@@ -125,20 +124,20 @@ def _tile_rows(spec: AttentionSpec, job: JobShape) -> list[int]:
 def _keys(engine: CycleEngine, time: _Timeline, count: int) -> int:
     """The keys of one tile, scores and values; the first score step."""
     chunks = engine.spec.chunks
-    first = 0
+    first, ended = 0, time.scored[1]
     for number in range(count):
         slot = time.keys % engine.slots
-        key = max(time.key + engine.interval, time.freed[slot] + 1)
+        key = max(ended + 1, time.freed[slot] + 1)
         values = max(time.values + LOOP, time.valued + 1)
         if number == 0:
             key = max(key, time.walked + 1, time.loaded + 1)
             values = max(values, time.released[0] + 1)
             first = key
-        time.key = key
-        time.values = max(values, key + chunks - 1 + engine.key_latency)
+        ended = max(key + chunks - 1, ended + engine.interval)
+        time.values = max(values, ended + engine.key_latency)
         time.valued = time.freed[slot] = time.values + chunks - 1
         time.keys += 1
-    time.scored = [time.scored[1], time.key + chunks - 1]
+    time.scored = [time.scored[1], ended]
     return first
 
 

@@ -15,9 +15,9 @@ def key_layout(*, rows: int) -> data.StructLayout:
 class ScoreSequencer(wiring.Component):
     """``step`` multiplies a key's chunk in every cycle in which it is there, ``chunks`` of them to a key.
 
-    A key begins ``interval`` cycles after the one before at the earliest, when its tile's queries are there (``loaded``) and
-    while ``room`` says that its weights will find a place; ``begins`` is high in its first step, ``ends`` in its last one, and
-    ``key`` tells about it during both. ``final`` marks the job's last step. ``release`` frees the queries in bank
+    A key begins when its tile's queries are there (``loaded``) and while ``room`` says that its weights will find a place, and
+    ends ``interval`` cycles after the one before at the earliest; ``begins`` is high in its first step, ``ends`` in its last
+    one, and ``key`` tells about it during both. ``final`` marks the job's last step. ``release`` frees the queries in bank
     ``bank``.
     """
 
@@ -51,7 +51,7 @@ class ScoreSequencer(wiring.Component):
         spaced = self._spaced(m)
         tile_ends = self.ends & last_key
         m.d.comb += [
-            self.step.eq(active & self.available & (~first_chunk | (loaded & spaced & self.room))),
+            self.step.eq(active & self.available & (~first_chunk | (loaded & self.room)) & (~last_chunk | spaced)),
             self.waits.eq(active & (~self.available | (first_chunk & ~loaded))),
             self.begins.eq(self.step & first_chunk), self.ends.eq(self.step & last_chunk),
             self.final.eq(last_chunk & last_key & tile.job_ends), self.read_address.eq(Mux(bank, self.chunks, 0) + chunk),
@@ -74,10 +74,10 @@ class ScoreSequencer(wiring.Component):
         return m
 
     def _spaced(self, m: Module) -> Value:
-        """Whether the key before began ``interval`` cycles ago."""
+        """Whether the key before ended ``interval`` cycles ago."""
         waiting = Signal(range(self.interval))
         spaced = Signal(init=1)
-        with m.If(self.begins):
+        with m.If(self.ends):
             m.d.sync += [waiting.eq(self.interval - 1), spaced.eq(self.interval == 1)]
         with m.Elif(~spaced):
             m.d.sync += [waiting.eq(waiting - 1), spaced.eq(waiting == 1)]
