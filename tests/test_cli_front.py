@@ -195,7 +195,7 @@ def test_new_in_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", [["new", "gem"], ["schema", "--family", "gem"]])
 def test_unknown_family_is_one_line(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
-    assert run(capsys, *command) == (2, "", "family: 'gem' is not gemm; did you mean 'gemm'?\n")
+    assert run(capsys, *command) == (2, "", "family: 'gem' is not one of gemm, attention; did you mean 'gemm'?\n")
 
 
 # -- check ---------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from tilewright.spec import ContradictionError
 # jschon, which serves here as an independent validator, calls a deprecated part of rfc3986.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:rfc3986")
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("gemm_*.yaml"))
 
 
 def spec(**blocks: Any) -> GemmSpec:

@@ -1,11 +1,13 @@
 """The registry of families."""
 
+from tilewright.families.attention_family import AttentionFamily
 from tilewright.families.base import Family
 from tilewright.families.gemm_family import GemmFamily
 from tilewright.spec import Spec
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (
     GemmFamily(),
+    AttentionFamily(),
 )}
 
 SPECS: dict[str, type[Spec]] = {name: family.spec_type for name, family in FAMILIES.items()}
