@@ -68,6 +68,12 @@ class GemmPorts:
         """The cocotb module that drives these ports."""
         return "cosim.gemm_tests"
 
+    @property
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        """Payload fields of the input streams but ``job``."""
+        streams = {"act": ("data", "last"), "weight": ("data", "last")}
+        return streams | ({"channel": tuple(self.channel)} if self.channel else {})
+
     def to_json(self) -> str:
         """Text of ``design.json``."""
         return json.dumps({"ports": "gemm_ports", **asdict(self)}, indent=2) + "\n"
