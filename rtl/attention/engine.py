@@ -6,6 +6,7 @@ from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
+from tilewright.rtl.attention.banks import of_bank
 from tilewright.rtl.attention.frame_reader import FrameReader
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
 from tilewright.rtl.attention.query_loader import QueryLoader
@@ -213,10 +214,9 @@ class AttentionEngine(wiring.Component):
                 *(getattr(row, name).eq(getattr(values, name))
                   for name in ("step", "slot", "first", "close", "bank", "chunk", "owned")),
                 *(getattr(row, name).eq(getattr(normalize, name)) for name in ("read", "read_chunk", "word_bank"))]
-            totals.append(row.totals)
+            totals.append(of_bank(normalize.divide_bank, row.totals))
             sums.append(row.sums.as_value())
-        of_row = Array(total.as_value() for total in totals)[normalize.divide_row]
-        m.d.comb += [normalize.total.eq(of_row.word_select(normalize.divide_bank, self.total_width)),
+        m.d.comb += [normalize.total.eq(Array(totals)[normalize.divide_row]),
                      normalize.sums.as_value().eq(Array(sums)[normalize.word_row])]
 
     def _normalize(self, m: Module, values: ValueSequencer, constants: dict[str, Array]) -> None:

@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from tilewright.rtl.attention.query_loader import BANKS
+from tilewright.rtl.attention.banks import BANKS, of_bank
 from tilewright.rtl.attention.value_sequencer import tile_end_layout
 from tilewright.rtl.units.normalize import normalize_latency, normalized
 from tilewright.rtl.units.pipeline import Pipelined, Stages
@@ -130,10 +130,10 @@ class NormalizeRows(wiring.Component):
         # Divide: the next row, while the row before is read.
         pending = Signal(BANKS)  # tiles of which a row is not yet divided
         begun = Signal(BANKS)    # tiles whose rows are all divided, until their bank is free
-        end = self.ends[self.divide_bank]
+        end = data.View(tile_end_layout(rows=self.rows), of_bank(self.divide_bank, self.ends))
         row_ends = self.divide_row + 1 == end.rows
         m.d.comb += [pending.eq(self.owned & ~begun), divider.total.eq(self.total), divider.scale.eq(self.scale),
-                     self.divide_job.eq(end.job), divider.start.eq(divider.idle & pending.bit_select(self.divide_bank, 1))]
+                     self.divide_job.eq(end.job), divider.start.eq(divider.idle & of_bank(self.divide_bank, pending))]
         about = data.StructLayout({"bank": 1, "row": range(self.rows), "tile_ends": 1, "job_ends": 1})
         dividing = Signal(about, reset_less=True)
         m.d.sync += begun.eq(begun & ~self.release)

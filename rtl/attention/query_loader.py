@@ -3,8 +3,7 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
-BANKS = 2
+from tilewright.rtl.attention.banks import BANKS, of_bank
 
 
 class QueryLoader(wiring.Component):
@@ -37,7 +36,7 @@ class QueryLoader(wiring.Component):
         chunk_ends = chunk == self.chunks - 1
         head_ends = chunk_ends & (left == 1)
         m.d.comb += [
-            self.idle.eq(~active), self.step.eq(active & self.available & ~self.full.bit_select(bank, 1)),
+            self.idle.eq(~active), self.step.eq(active & self.available & ~of_bank(bank, self.full)),
             self.final.eq(head_ends & (heads == 0)), self.write.eq(Mux(self.step, row, 0)),
             self.write_address.eq(Mux(bank, self.chunks, 0) + chunk)]
         with m.If(self.take):

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
-from tilewright.rtl.attention.query_loader import BANKS
+from tilewright.rtl.attention.banks import BANKS
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.multiply import Multiplier
 

@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from tilewright.rtl.attention.query_loader import BANKS
+from tilewright.rtl.attention.banks import BANKS, of_bank
 from tilewright.rtl.attention.tile_walker import Mask, tile_layout
 
 
@@ -47,7 +47,7 @@ class ScoreSequencer(wiring.Component):
         first_key = Signal()
         first_chunk, last_chunk = chunk == 0, chunk == self.chunks - 1
         last_key = index == tile.last
-        loaded = self.loaded.bit_select(bank, 1)
+        loaded = of_bank(bank, self.loaded)
         spaced = self._spaced(m)
         tile_ends = self.ends & last_key
         m.d.comb += [

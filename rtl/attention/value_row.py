@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from tilewright.rtl.attention.query_loader import BANKS
+from tilewright.rtl.attention.banks import BANKS, of_bank
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.multiply import Multiplier
 from tilewright.rtl.units.softmax_exponent import whole_eights
@@ -79,8 +79,8 @@ class ValueRow(wiring.Component):
                 a_shape=self.value, b_shape=Shape.cast(self.weights.members["weight"]), latency=PRODUCT_LATENCY,
                 target=self.target)
             m.d.comb += [multiplier.a.eq(self.values[lane]), multiplier.b.eq(entry.weight), multiplier.b_enable.eq(1),
-                         self.sums[lane].eq(Mux(self.word_bank, words[1][lane], words[0][lane]))]
-            before = Mux(bank_1, words[1][lane], words[0][lane])
+                         self.sums[lane].eq(of_bank(self.word_bank, [word[lane] for word in words]))]
+            before = of_bank(bank_1, [word[lane] for word in words])
             begun = (before.as_unsigned() & (~first_1).replicate(len(before))).as_signed()
             coarse = delayed(m, begun >> whole_eights(drop_1), 1, f"by_eights_{lane}")
             lowered = delayed(m, coarse >> fine, 1, f"lowered_{lane}")

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from tilewright.rtl.attention.query_loader import BANKS
+from tilewright.rtl.attention.banks import BANKS, of_bank
 from tilewright.rtl.attention.score_sequencer import key_layout
 from tilewright.rtl.attention.value_row import LOOP
 from tilewright.rtl.delay import delayed
@@ -47,7 +47,7 @@ class ValueSequencer(wiring.Component):
         key_ends = Signal()
         tile_ends = Signal()
         first_chunk, last_chunk = self.chunk == 0, self.chunk == self.chunks - 1
-        occupied = first_chunk & key.first & taken.bit_select(self.bank, 1)
+        occupied = first_chunk & key.first & of_bank(self.bank, taken)
         m.d.comb += [
             put.en.eq(self.open), put.addr.eq(self.open_slot), put.data.eq(self.key), get.addr.eq(self.slot),
             self.room.eq(used != self.slots),
