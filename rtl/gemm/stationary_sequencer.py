@@ -65,31 +65,38 @@ class StationarySequencer(wiring.Component):
         left_k = Remaining("push_k", self.limits[2], self.rows)
         row = Remaining("push_row", self.rows, 1)
         active, reuse, real = Signal(name="push_active"), Signal(name="push_reuse"), Signal(name="push_real")
+        real_left = Signal(range(self.rows + 1))
         job_end = row.last & left_k.last & left_columns.last
         takes = self.push_may_take & (~active | job_end)
         m.d.comb += [
             self.push_takes.eq(takes), self.push_took.eq(takes & (self.push | ~active)),
-            real.eq(left_k.part + row.left > self.rows),  # rows beyond the end of k push what counts as zero
+            real.eq(real_left != 0),
             self.push.eq(active & (~shadow_full | self.swap) & (~real | self.held_available)),
             self.push_last.eq(self.push & row.last),
             self.held_step.eq(self.push & real), self.held_first_pass.eq(~reuse), self.held_last_pass.eq(1)]
+
+        def begin_tile(rows_that_count: Value) -> None:
+            row.restart(m, self.rows)
+            m.d.sync += real_left.eq(rows_that_count)
 
         with m.If(self.push | (takes & ~active)):
             with m.If(takes):
                 left_columns.start(m, columns)
                 left_k.start(m, self.k)
-                row.restart(m, self.rows)
+                begin_tile(Mux(self.k <= self.rows, self.k, self.rows))
                 m.d.sync += [active.eq(1), reuse.eq(0 if self.held_is_act else self.reuse)]
             with m.Elif(row.last):
-                row.restart(m, self.rows)
                 m.d.sync += active.eq(~job_end)
                 with m.If(left_k.last):
                     left_k.restart(m)
                     left_columns.advance(m)
+                    begin_tile(Mux(left_k.total <= self.rows, left_k.total, self.rows))
                 with m.Else():
                     left_k.advance(m)
+                    begin_tile(Mux(left_k.left <= 2 * self.rows, left_k.left - self.rows, self.rows))
             with m.Else():
                 row.advance(m)
+                m.d.sync += real_left.eq(real_left - real)
 
     def _move(self, m: Module, shadow_full: Value) -> None:
         columns, vectors = (self.m, self.n) if self.held_is_act else (self.n, self.m)
