@@ -40,8 +40,9 @@ class ValueSequencer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.keys = keys = Memory(shape=self.key_layout, depth=self.slots, init=[])
-        put, get = keys.write_port(), keys.read_port(domain="comb")
-        key = get.data
+        put, get, get_next = keys.write_port(), keys.read_port(domain="comb"), keys.read_port(domain="comb")
+        key, next_key = Signal(self.key_layout, reset_less=True), Signal(self.key_layout, reset_less=True)
+        next_slot = Signal.like(self.slot, init=1)
         used, ready = Signal(range(self.slots + 1)), Signal(range(self.slots + 1))
         taken = Signal(BANKS)  # a tile has begun in the bank
         key_ends = Signal()
@@ -50,18 +51,21 @@ class ValueSequencer(wiring.Component):
         occupied = first_chunk & key.first & of_bank(self.bank, taken)
         m.d.comb += [
             put.en.eq(self.open), put.addr.eq(self.open_slot), put.data.eq(self.key), get.addr.eq(self.slot),
+            get_next.addr.eq(next_slot),
             self.room.eq(used != self.slots),
             self.step.eq((ready != 0) & self.available & ~occupied & ~self._follows_closely(m)),
             self.waits.eq((ready != 0) & ~self.available), self.first.eq(key.first), self.close.eq(key.last),
             key_ends.eq(self.step & last_chunk), tile_ends.eq(key_ends & key.last),
             self.final.eq(last_chunk & key.last & key.job_ends)]
-        m.d.sync += [used.eq(used + self.open - key_ends), ready.eq(ready + self.weighed - key_ends)]
+        # Keys lie in their slots long before their weights do: registers in front keep the memory out of the way of a step.
+        m.d.sync += [used.eq(used + self.open - key_ends), ready.eq(ready + self.weighed - key_ends),
+                     next_key.eq(get_next.data), key.eq(Mux(key_ends, next_key, get.data))]
         with m.If(self.open):
             m.d.sync += self.open_slot.eq(self.open_slot + 1)
         with m.If(self.step):
             m.d.sync += self.chunk.eq(Mux(last_chunk, 0, self.chunk + 1))
         with m.If(key_ends):
-            m.d.sync += self.slot.eq(self.slot + 1)
+            m.d.sync += [self.slot.eq(next_slot), next_slot.eq(next_slot + 1)]
         with m.If(tile_ends):
             m.d.sync += self.bank.eq(~self.bank)
         ends = [tile_ends & (self.bank == bank) for bank in range(BANKS)]
