@@ -16,8 +16,6 @@ from tilewright.families.attention_work import tile_keys
 
 CHECK = 2          # from accepting a job to the earliest acceptance of the next, whose shape is checked meanwhile
 WALK = 4           # from a job, or from a tile that was taken, to the next tile's keys
-LOOP = 5           # of the running sums
-COMPLETE = 5       # from a tile's last step to its bank being read
 JOBS_MAX = 2       # on their way at a time
 BANKS = 2          # of queries, and of sums
 RESULT_SLICE = 1   # the register slice in front of the result port
@@ -38,6 +36,7 @@ class CycleEngine:
     """What decides the schedule; latencies are those of ``tilewright.rtl.attention``."""
 
     spec: AttentionSpec
+    loop: int           # of the running sums: from an addition to the next one, and to their bank being read
     interval: int       # cycles from one key to the next
     key_latency: int    # from a key's last score step to the first step of its values
     slots: int          # keys whose weights are on their way
@@ -128,7 +127,7 @@ def _keys(engine: CycleEngine, time: _Timeline, count: int) -> int:
     for number in range(count):
         slot = time.keys % engine.slots
         key = max(ended + 1, time.freed[slot] + 1)
-        values = max(time.values + LOOP, time.valued + 1)
+        values = max(time.values + engine.loop, time.valued + 1)
         if number == 0:
             key = max(key, time.walked + 1, time.loaded + 1)
             values = max(values, time.released[0] + 1)
@@ -143,7 +142,7 @@ def _keys(engine: CycleEngine, time: _Timeline, count: int) -> int:
 
 def _drain(engine: CycleEngine, time: _Timeline, rows: int) -> None:
     """A finished tile: each row divided while the one before is read."""
-    owned = time.valued + COMPLETE
+    owned = time.valued + engine.loop
     for _ in range(rows):
         start = max(owned, time.taken)
         time.taken = max(start + engine.division, time.read)

@@ -4,7 +4,7 @@ from amaranth.hdl import Shape
 from tilewright.families.attention import AttentionSpec
 from tilewright.families.attention_cycles import CycleEngine
 from tilewright.formats import IntFormat
-from tilewright.rtl.attention.engine import AttentionEngine, key_interval, key_latency, key_slots
+from tilewright.rtl.attention.engine import AttentionEngine, key_timing
 from tilewright.rtl.attention.normalize_rows import SCALE_LATENCY, division_cycles
 from tilewright.rtl.attention.tile_walker import Mask
 from tilewright.rtl.hierarchy import to_rtlil
@@ -33,8 +33,9 @@ def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:
 
 def cycle_engine(spec: AttentionSpec) -> CycleEngine:
     """``spec`` as the cycle model sees it."""
-    shape = {"rows": spec.tile_q, "chunks": spec.chunks}
-    path = {"lanes": spec.lanes, "rows": spec.tile_q, "score_width": spec.score_width}
+    timing = key_timing(
+        octave=spec.octave, lanes=spec.lanes, rows=spec.tile_q, chunks=spec.chunks, score_width=spec.score_width,
+        weight_width=spec.weight_width, total_width=spec.total_width)
     return CycleEngine(
-        spec=spec, interval=key_interval(**shape), key_latency=key_latency(**path),
-        slots=key_slots(**path, chunks=spec.chunks), division=division_cycles(spec.total_width), scale_latency=SCALE_LATENCY)
+        spec=spec, loop=timing.loop, interval=timing.interval, key_latency=timing.latency, slots=timing.slots,
+        division=division_cycles(spec.total_width), scale_latency=SCALE_LATENCY)

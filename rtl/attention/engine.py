@@ -1,6 +1,8 @@
 """The streaming attention engine: queries stay, keys and values stream past, no state grows with their number."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -9,13 +11,21 @@ from amaranth.utils import ceil_log2
 from tilewright.rtl.attention.banks import of_bank
 from tilewright.rtl.attention.frame_reader import FrameReader
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
+from tilewright.rtl.attention.online_weights import OnlineWeights, online_latency
 from tilewright.rtl.attention.query_loader import QueryLoader
+from tilewright.rtl.attention.rescale import ScaledSums, ShiftedSums
 from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
-from tilewright.rtl.attention.value_row import LOOP, ValueRow, weight_layout
+from tilewright.rtl.attention.value_row import ValueRow
 from tilewright.rtl.attention.value_sequencer import ValueSequencer
-from tilewright.rtl.attention.weights import MULTIPLIER_BITS, KeyWeights, weights_latency
+from tilewright.rtl.attention.weights import (
+    MULTIPLIER_BITS,
+    OCTAVE_LATENCY,
+    KeyWeights,
+    OctaveWeights,
+    weights_latency,
+)
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 from tilewright.rtl.skid_buffer import SkidBuffer
@@ -26,20 +36,25 @@ ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4}
 JOBS_MAX = 2  # on their way at a time
 
 
-def key_interval(*, rows: int, chunks: int) -> int:
-    """Cycles from one key to the next: its chunks, the rows' turns at the exponential, or the loop of the sums."""
-    return max(chunks, rows, LOOP)
+@dataclass(frozen=True)
+class KeyTiming:
+    """How keys follow each other, in cycles."""
+
+    loop: int      # from an addition to a sum of values to the next one, and from the last one to the sum being read
+    interval: int  # from one key to the next: its chunks, the rows' turns at the exponential, or the loop
+    latency: int   # from a key's last score step to the first one of its values
+    slots: int     # keys that can be on their way, a power of two: a stream that never stalls finds room for each
 
 
-def key_latency(*, lanes: int, rows: int, score_width: int) -> int:
-    """Cycles from a key's last score step to the first one of its values."""
-    return sum_latency(lanes) + 1 + weights_latency(score_width=score_width) + rows
-
-
-def key_slots(*, lanes: int, rows: int, chunks: int, score_width: int) -> int:
-    """Keys that can be on their way, a power of two, so that a stream that never stalls finds room for each."""
-    cycles = 2 * chunks + key_latency(lanes=lanes, rows=rows, score_width=score_width)
-    return 1 << ceil_log2(-(-cycles // key_interval(rows=rows, chunks=chunks)) + 2)
+def key_timing(*, octave: str, lanes: int, rows: int, chunks: int, score_width: int, weight_width: int, total_width: int,
+               ) -> KeyTiming:
+    """Of an engine with these parameters."""
+    online = octave == "none"
+    weigh = online_latency(weight_width=weight_width, total_width=total_width) if online else OCTAVE_LATENCY
+    loop = (ScaledSums if online else ShiftedSums).LOOP
+    interval = max(chunks, rows, loop)
+    latency = sum_latency(lanes) + 1 + weights_latency(score_width=score_width, weigh_latency=weigh) + rows
+    return KeyTiming(loop, interval, latency, 1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2))
 
 
 class AttentionEngine(wiring.Component):
@@ -64,8 +79,8 @@ class AttentionEngine(wiring.Component):
     Cycles: see ``tilewright.families.attention_cycles``, which equals ``counter_cycles`` when no port stalls.
 
     References: the one pass over the keys is that of Milakov and Gimelshein, "Online normalizer calculation for softmax",
-    2018, with exponentials as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; division behind the values and the
-    loop over query tiles are those of Dao, "FlashAttention-2", 2023.
+    2018, as published or with exponentials as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; division behind the
+    values and the loop over query tiles are those of Dao, "FlashAttention-2", 2023.
 
     Parameters
     ----------
@@ -73,7 +88,8 @@ class AttentionEngine(wiring.Component):
     group, kv_heads : query heads per kv head, and how many kv heads a job has
     query, key, value, out : Shape of the elements, signed
     score_width : bits of a dot product
-    fraction, mantissa_bits, guard_bits, table, octave : as ``ExponentFront`` of ``tilewright.rtl.units.softmax_exponent``
+    fraction, mantissa_bits, guard_bits, table, octave : as ``ExponentFront`` of ``tilewright.rtl.units.softmax_exponent``;
+        octave "none": weights below the greatest score and not below an octave, as ``Exp`` of ``tilewright.rtl.units.exp``
     total_width : bits of a row's sum of weights
     mask : which keys a query sees
     limits : (queries, keys)       target : "generic" or "ecp5"
@@ -93,12 +109,14 @@ class AttentionEngine(wiring.Component):
         self.target = target
         self.score_width = score_width
         self.total_width = total_width
-        self.slots = key_slots(lanes=lanes, rows=rows, chunks=chunks, score_width=score_width)
-        self.weights = KeyWeights(
+        make = OnlineWeights if octave == "none" else partial(OctaveWeights, octave=octave)
+        self.weights: KeyWeights = make(
             rows=rows, score_width=score_width, fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
-            table=table, octave=octave, total_width=total_width, drop_max=total_width + value.width, target=target)
+            table=table, total_width=total_width, value_width=value.width, target=target)
+        self.timing = key_timing(octave=octave, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
+                                 weight_width=mantissa_bits + guard_bits + 1, total_width=total_width)
         self.normalize = NormalizeRows(rows=rows, lanes=lanes, chunks=chunks, total_width=total_width, value_width=value.width,
-                                       out=out, target=target)
+                                       out=out, clamps=octave == "none", target=target)
         queries, keys = limits
         job = data.StructLayout({"queries": range(queries + 1), "keys": range(keys + 1), "score_multiplier": MULTIPLIER_BITS,
                                  "score_shift": 6, "out_scale": SCALE_BITS})
@@ -120,9 +138,10 @@ class AttentionEngine(wiring.Component):
         m.submodules.walker = walker = TileWalker(rows=self.rows, group=self.group, kv_heads=self.kv_heads, mask=self.mask,
                                                   queries_max=self.limits[0], keys_max=self.limits[1])
         m.submodules.sequencer = sequencer = ScoreSequencer(
-            rows=self.rows, group=self.group, chunks=self.chunks, interval=key_interval(rows=self.rows, chunks=self.chunks),
-            mask=self.mask, keys_max=self.limits[1])
-        m.submodules.value_sequencer = values = ValueSequencer(rows=self.rows, chunks=self.chunks, slots=self.slots)
+            rows=self.rows, group=self.group, chunks=self.chunks, interval=self.timing.interval, mask=self.mask,
+            keys_max=self.limits[1])
+        m.submodules.value_sequencer = values = ValueSequencer(rows=self.rows, chunks=self.chunks, slots=self.timing.slots,
+                                                               loop=self.timing.loop)
         accepted, refusal, constants, job = self._jobs(m, loader, walker)
         m.d.comb += [
             readers["q"].step.eq(loader.step), readers["q"].final.eq(loader.final), loader.available.eq(readers["q"].available),
@@ -198,19 +217,18 @@ class AttentionEngine(wiring.Component):
     def _values(self, m: Module, values: ValueSequencer, reader: FrameReader) -> None:
         """A row each; weights come to the slots in the keys' order, row by row."""
         normalize, weights = self.normalize, self.weights
-        slot = Signal(range(self.slots))
+        slot = Signal(range(self.timing.slots))
         with m.If(weights.offer[-1]):
             m.d.sync += slot.eq(slot + 1)
-        layout = weight_layout(weight_width=len(weights.weight), drop_width=len(weights.drop), total_width=self.total_width)
         totals, sums = [], []
         for k in range(self.rows):
             row = shared(lambda: ValueRow(
-                lanes=self.lanes, chunks=self.chunks, value=self.elements["v"], weights=layout, slots=self.slots,
-                target=self.target), "value_row")
+                lanes=self.lanes, chunks=self.chunks, value=self.elements["v"], weights=weights.entry.shape(),
+                rescale=weights.rescale, slots=self.timing.slots, target=self.target), "value_row")
             m.submodules[f"value_row_{k}"] = row
             m.d.comb += [
-                row.write.eq(weights.offer[k]), row.write_slot.eq(slot), row.entry.weight.eq(weights.weight),
-                row.entry.drop.eq(weights.drop), row.entry.total.eq(weights.total), row.values.eq(reader.data),
+                row.write.eq(weights.offer[k]), row.write_slot.eq(slot), row.entry.eq(weights.entry),
+                row.values.eq(reader.data),
                 *(getattr(row, name).eq(getattr(values, name))
                   for name in ("step", "slot", "first", "close", "bank", "chunk", "owned")),
                 *(getattr(row, name).eq(getattr(normalize, name)) for name in ("read", "read_chunk", "word_bank"))]

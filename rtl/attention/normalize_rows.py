@@ -23,13 +23,17 @@ def division_cycles(total_width: int) -> int:
 
 
 class ScaleMeans(Pipelined):
-    """``clamp(rne(((sum << places) >> (total_width - 10)) * factor / 2**22))`` of each lane; latency 7, 1 word per cycle."""
+    """``clamp(rne(((sum << places) >> (total_width - 10)) * factor / 2**22))`` of each lane; latency 7, 1 word per cycle.
 
-    def __init__(self, *, lanes: int, total_width: int, value_width: int, out: Shape, target: str) -> None:
+    What ``factor`` meets has 10 bits more than a value; one bit beyond them counts where it ``clamps`` to them.
+    """
+
+    def __init__(self, *, lanes: int, total_width: int, value_width: int, out: Shape, clamps: bool, target: str) -> None:
         self.lanes = lanes
         self.total_width = total_width
         self.value_width = value_width
         self.out = out
+        self.clamps = clamps
         self.target = target
         self.sum_shape = signed(total_width + value_width)
         super().__init__(
@@ -46,8 +50,11 @@ class ScaleMeans(Pipelined):
 
     def _lane(self, stages: Stages, total: Value, places: Value, fine: Value, factor: Value, k: int) -> Value:
         width, mean_width = self.sum_shape.width, self.value_width + MEAN_FRACTION
-        coarse = stages.stage((total << whole_eights(places))[:width], f"by_eights_{k}")
-        mean = stages.stage((coarse << fine)[width - mean_width:width].as_signed(), f"mean_{k}")
+        top = width + self.clamps
+        coarse = stages.stage((total << whole_eights(places))[:top], f"by_eights_{k}")
+        mean = stages.stage((coarse << fine)[width - mean_width:top].as_signed(), f"mean_{k}")
+        if self.clamps:
+            mean = Mux(mean[-1] == mean[-2], mean[:-1], Cat(mean[-2].replicate(mean_width - 1), mean[-1])).as_signed()
         product = staged_product(stages, mean, factor, f"product_{k}", target=self.target)
         drop = MEAN_FRACTION + SCALE_FRACTION
         floor = product[drop:].as_signed()
@@ -107,12 +114,12 @@ class NormalizeRows(wiring.Component):
     is that of ``word_row`` and ``word_bank``. ``release`` frees a bank whose last word was taken.
     """
 
-    def __init__(self, *, rows: int, lanes: int, chunks: int, total_width: int, value_width: int, out: Shape,
+    def __init__(self, *, rows: int, lanes: int, chunks: int, total_width: int, value_width: int, out: Shape, clamps: bool,
                  target: str) -> None:
         self.rows = rows
         self.chunks = chunks
         self.total_width = total_width
-        self.scale_means = ScaleMeans(lanes=lanes, total_width=total_width, value_width=value_width, out=out,
+        self.scale_means = ScaleMeans(lanes=lanes, total_width=total_width, value_width=value_width, out=out, clamps=clamps,
                                       target=target)
         super().__init__({
             "owned": In(BANKS), "ends": In(data.ArrayLayout(tile_end_layout(rows=rows), BANKS)), "release": Out(BANKS),

@@ -6,7 +6,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.attention.banks import BANKS, of_bank
 from tilewright.rtl.attention.score_sequencer import key_layout
-from tilewright.rtl.attention.value_row import LOOP
 from tilewright.rtl.delay import delayed
 
 
@@ -19,17 +18,18 @@ class ValueSequencer(wiring.Component):
     """``step`` adds a chunk of values, ``chunks`` of them to a key that has its weights, in the keys' order.
 
     ``open`` reserves a slot for ``key``, which becomes ``open_slot``; ``room`` says that there is one. ``weighed`` tells that
-    the weights of the oldest key without are in their slot. A word is added to LOOP cycles after the key before at the
+    the weights of the oldest key without are in their slot. A word is added to ``loop`` cycles after the key before at the
     earliest, and a tile begins when a bank of sums is free. ``owned`` shows the banks whose sums are complete, ``ends`` what
     they hold; ``release`` frees them.
     """
 
-    def __init__(self, *, rows: int, chunks: int, slots: int) -> None:
+    def __init__(self, *, rows: int, chunks: int, slots: int, loop: int) -> None:
         if slots & (slots - 1):
             raise ValueError(f"slots must be a power of two, not {slots!r}")
         self.rows = rows
         self.chunks = chunks
         self.slots = slots
+        self.loop = loop
         self.key_layout = key_layout(rows=rows)
         super().__init__({
             "open": In(1), "key": In(self.key_layout), "open_slot": Out(range(slots)), "room": Out(1), "weighed": In(1),
@@ -69,7 +69,7 @@ class ValueSequencer(wiring.Component):
         with m.If(tile_ends):
             m.d.sync += self.bank.eq(~self.bank)
         ends = [tile_ends & (self.bank == bank) for bank in range(BANKS)]
-        complete = delayed(m, Cat(*ends), LOOP - 1, "complete", reset=True)
+        complete = delayed(m, Cat(*ends), self.loop - 1, "complete", reset=True)
         for bank in range(BANKS):
             begun = self.step & first_chunk & key.first & (self.bank == bank)
             m.d.sync += [taken[bank].eq((taken[bank] | begun) & ~self.release[bank]),
@@ -81,8 +81,8 @@ class ValueSequencer(wiring.Component):
 
     def _follows_closely(self, m: Module) -> Value:
         """Whether the word's sums are still on their way round."""
-        if self.chunks >= LOOP:
+        if self.chunks >= self.loop:
             return Const(0, 1)
         steps = [(delayed(m, self.step, age, f"step_{age}", reset=True), delayed(m, self.chunk, age, f"chunk_{age}"))
-                 for age in range(1, LOOP)]
+                 for age in range(1, self.loop)]
         return Cat(step & (chunk == self.chunk) for step, chunk in steps).any()

@@ -1,12 +1,15 @@
 """From a key's scores to its weights: one row after the other through one scale, one exponential, one running state."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
+from tilewright.rtl.attention.rescale import ScaledSums, ShiftedSums
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.requantize import Requantize, requantize_latency
 from tilewright.rtl.units.pipeline import Stages
@@ -17,10 +20,41 @@ MULTIPLIER_BITS = 24
 STATE_LATENCY = 5
 
 
-def weights_latency(*, score_width: int) -> int:
+OCTAVE_LATENCY = EXPONENTIAL_LATENCY + STATE_LATENCY
+
+
+def weights_latency(*, score_width: int, weigh_latency: int) -> int:
     """Cycles from the cycle in which a key's scores are there to that in which its first row's weight is offered."""
     scale = requantize_latency(acc_width=score_width, mode="rne", multiplier_bits=MULTIPLIER_BITS, split=False)
-    return 1 + scale + EXPONENTIAL_LATENCY + STATE_LATENCY
+    return 1 + scale + weigh_latency
+
+
+@dataclass(frozen=True)
+class RunningTop:
+    """What :func:`running_top` tells a cycle after a row came by; ``above`` means nothing where ``fresh``."""
+
+    valid: Value
+    row: Value
+    visible: Value
+    fresh: Value  # the row has seen nothing before
+    above: Value  # how far the level is above the row's top
+
+
+def running_top(m: Module, *, rows: int, valid: Value, row: Value, visible: Value, first: Value, level: Value) -> RunningTop:
+    """Keep of each row the greatest ``level`` that was ``visible`` to it since ``first``; again after 2 cycles."""
+    tops = Array(Signal(level.shape(), name=f"top_{k}", reset_less=True) for k in range(rows))
+    seen = Array(Signal(name=f"seen_{k}", reset_less=True) for k in range(rows))
+    above = delayed(m, level - tops[row], 1, "above")
+    fresh_1, visible_1, level_1, first_1, row_1 = (delayed(m, value, 1, name) for value, name in (
+        (first | ~seen[row], "fresh"), (visible, "visible"), (level, "level"), (first, "first"), (row, "row")))
+    valid_1 = delayed(m, valid, 1, "valid", reset=True)
+    with m.If(valid_1 & visible_1):
+        m.d.sync += seen[row_1].eq(1)
+        with m.If(fresh_1 | ~above[-1]):
+            m.d.sync += tops[row_1].eq(level_1)
+    with m.Elif(valid_1 & first_1):
+        m.d.sync += seen[row_1].eq(0)
+    return RunningTop(valid=valid_1, row=row_1, visible=visible_1, fresh=fresh_1, above=above)
 
 
 class Exponential(wiring.Component):
@@ -66,36 +100,23 @@ class RowState(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        tops = Array(Signal(self.octave_shape, name=f"top_{k}", reset_less=True) for k in range(self.rows))
-        seen = Array(Signal(name=f"seen_{k}", reset_less=True) for k in range(self.rows))
         totals = Array(Signal(self.total_width, name=f"total_{k}", reset_less=True) for k in range(self.rows))
 
         def stage(value: Value, name: str, cycles: int = 1) -> Value:
             return delayed(m, value, cycles, name)
 
-        # 1: how far the octave is above the top.
-        fresh = self.first | ~seen[self.row]
-        above = stage(self.octave - tops[self.row], "above")
-        fresh_1, visible_1, octave_1 = (stage(value, name) for value, name in (
-            (fresh, "fresh"), (self.visible, "visible"), (self.octave, "octave")))
-        first_1, row_1 = stage(self.first, "first"), stage(self.row, "row")
-        valid_1 = delayed(m, self.valid, 1, "valid", reset=True)
-        # 2: the new top.
-        rises = ~above[-1]
-        with m.If(valid_1 & visible_1):
-            m.d.sync += seen[row_1].eq(1)
-            with m.If(fresh_1 | rises):
-                m.d.sync += tops[row_1].eq(octave_1)
-        with m.Elif(valid_1 & first_1):
-            m.d.sync += seen[row_1].eq(0)
-        down = Mux(fresh_1 | ~rises | ~visible_1, 0, above.as_unsigned())
-        under = Mux(fresh_1 | rises, 0, (-above).as_unsigned())
+        # 1, 2: how far the octave is above the top, and the new top.
+        top = running_top(m, rows=self.rows, valid=self.valid, row=self.row, visible=self.visible, first=self.first,
+                          level=self.octave)
+        rises = ~top.above[-1]
+        down = Mux(top.fresh | ~rises | ~top.visible, 0, top.above.as_unsigned())
+        under = Mux(top.fresh | rises, 0, (-top.above).as_unsigned())
         drop = stage(clipped(down, self.drop_max), "drop")
         distance = stage(clipped(under, self.weight_width), "distance")
-        visible_2 = stage(visible_1, "visible_too")
+        visible_2 = stage(top.visible, "visible_too")
         mantissa = stage(self.mantissa, "mantissa", 2)
-        row_2 = stage(row_1, "row_too")
-        fresh_2 = stage(fresh_1, "fresh_too")
+        row_2 = stage(top.row, "row_too")
+        fresh_2 = stage(top.fresh, "fresh_too")
         # 3, 4: the weight, by eights and by ones; the total of the keys before, likewise.
         raised = Cat(Const(0, self.guard_bits), mantissa) & visible_2.replicate(self.weight_width)
         coarse = stage(raised >> whole_eights(distance), "weight_by_eights")
@@ -107,7 +128,7 @@ class RowState(wiring.Component):
         row_4 = stage(row_2, "row_late", 2)
         total = Signal(self.total_width)
         m.d.comb += total.eq(lowered + weight)
-        with m.If(delayed(m, valid_1, 3, "valid_late", reset=True)):
+        with m.If(delayed(m, top.valid, 3, "valid_late", reset=True)):
             m.d.sync += totals[row_4].eq(total)
         m.d.comb += [self.weight.eq(stage(weight, "weight_out")), self.drop.eq(stage(drop, "drop_out", 3)),
                      self.total.eq(stage(total, "total_out"))]
@@ -117,33 +138,31 @@ class RowState(wiring.Component):
 class KeyWeights(wiring.Component):
     """Scores of a key, all rows at once, to weights, one row per cycle.
 
-    While ``valid``, ``scores`` and what belongs to them are taken; row k's weight is at ``weight``, ``drop`` and ``total``
-    ``weights_latency(...) + k`` cycles later, while bit k of ``offer`` is high. Keys come at least as many cycles apart as
-    there are rows.
+    While ``valid``, ``scores`` and what belongs to them are taken; what the key does to row k is at ``entry``
+    ``weights_latency(...) + k`` cycles later, while bit k of ``offer`` is high: its weight, how the sums before it come down
+    (``rescale``), and the total of the weights. Keys come at least as many cycles apart as there are rows.
     """
 
-    def __init__(self, *, rows: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int,
-                 table: Sequence[int], octave: str, total_width: int, drop_max: int, target: str) -> None:
+    def __init__(self, *, rows: int, score_width: int, weight_width: int, total_width: int, rescale: ShiftedSums | ScaledSums,
+                 weigh_latency: int, target: str) -> None:
         self.rows = rows
         self.score_width = score_width
+        self.rescale = rescale
         self.target = target
-        self.exponential = Exponential(fraction=fraction, mantissa_bits=mantissa_bits, table=table, octave=octave,
-                                       target=target)
-        self.state = RowState(rows=rows, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
-                              octave=octave_shape(SCALED.width, fraction), total_width=total_width, drop_max=drop_max)
-        self.latency = weights_latency(score_width=score_width)
+        self.weigh_latency = weigh_latency
         super().__init__({
             "valid": In(1), "scores": In(data.ArrayLayout(signed(score_width), rows)), "visible": In(rows), "first": In(1),
-            "multiplier": In(MULTIPLIER_BITS), "shift": In(6),
-            "offer": Out(rows), "weight": Out(self.state.weight_width), "drop": Out(self.state.drop_width),
-            "total": Out(total_width)})
+            "multiplier": In(MULTIPLIER_BITS), "shift": In(6), "offer": Out(rows),
+            "entry": Out(data.StructLayout({"weight": weight_width, **rescale.fields, "total": total_width}))})
+
+    @abstractmethod
+    def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value) -> Mapping[str, Value]:
+        """The fields of ``entry``, ``weigh_latency`` cycles after a row's scaled ``score``; ``turn`` has the row's bit set."""
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.scale = scale = Requantize(acc_width=self.score_width, out_shape=SCALED, mode="rne", activation="none",
                                                 multiplier_bits=MULTIPLIER_BITS, target=self.target)
-        m.submodules.exponential = exponential = self.exponential
-        m.submodules.row_state = state = self.state
         scores = [Signal(signed(self.score_width), name=f"score_{k}", reset_less=True) for k in range(self.rows)]
         visible = Signal(self.rows, reset_less=True)
         turn = Signal(self.rows)  # one-hot: the row in front
@@ -154,20 +173,42 @@ class KeyWeights(wiring.Component):
         with m.If(self.valid):
             m.d.sync += [turn.eq(1), visible.eq(self.visible), first.eq(self.first), multiplier.eq(self.multiplier),
                          shift.eq(self.shift), *(score.eq(self.scores[k]) for k, score in enumerate(scores))]
-        m.d.comb += [scale.acc.eq(scores[0]), scale.multiplier.eq(multiplier), scale.shift.eq(shift),
-                     exponential.score.eq(scale.result)]
-        to_state = scale.latency + EXPONENTIAL_LATENCY
-        turns = delayed(m, turn, to_state, "turn", reset=True)
-        m.d.comb += [
-            state.valid.eq(turns.any()), state.row.eq(_index(turns)), state.mantissa.eq(exponential.mantissa),
-            state.octave.eq(exponential.octave), state.visible.eq(delayed(m, visible[0], to_state, "visible")),
-            state.first.eq(delayed(m, first, to_state, "first")),
-            self.offer.eq(delayed(m, turns, STATE_LATENCY, "offer", reset=True)),
-            self.weight.eq(state.weight), self.drop.eq(state.drop), self.total.eq(state.total)]
+        m.d.comb += [scale.acc.eq(scores[0]), scale.multiplier.eq(multiplier), scale.shift.eq(shift)]
+        turn_scaled = delayed(m, turn, scale.latency, "turn", reset=True)
+        fields = self.weigh(m, scale.result, turn_scaled, delayed(m, visible[0], scale.latency, "visible"),
+                            delayed(m, first, scale.latency, "first"))
+        m.d.comb += [self.offer.eq(delayed(m, turn_scaled, self.weigh_latency, "offer", reset=True)),
+                     *(self.entry[name].eq(value) for name, value in fields.items())]
         return m
 
 
-def _index(one_hot: Value) -> Value:
+class OctaveWeights(KeyWeights):
+    """A row's weight is a mantissa, shifted down by how many octaves its score lies below the greatest octave so far."""
+
+    def __init__(self, *, rows: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int,
+                 table: Sequence[int], octave: str, total_width: int, value_width: int, target: str) -> None:
+        self.exponential = Exponential(fraction=fraction, mantissa_bits=mantissa_bits, table=table, octave=octave,
+                                       target=target)
+        drop_max = total_width + value_width
+        self.state = RowState(rows=rows, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
+                              octave=octave_shape(SCALED.width, fraction), total_width=total_width, drop_max=drop_max)
+        super().__init__(
+            rows=rows, score_width=score_width, weight_width=self.state.weight_width, total_width=total_width,
+            rescale=ShiftedSums(drop_max=drop_max), weigh_latency=OCTAVE_LATENCY, target=target)
+
+    def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value) -> Mapping[str, Value]:
+        m.submodules.exponential = exponential = self.exponential
+        m.submodules.row_state = state = self.state
+        turn_late = delayed(m, turn, EXPONENTIAL_LATENCY, "turn_late", reset=True)
+        m.d.comb += [
+            exponential.score.eq(score), state.valid.eq(turn_late.any()), state.row.eq(row_index(turn_late)),
+            state.mantissa.eq(exponential.mantissa), state.octave.eq(exponential.octave),
+            state.visible.eq(delayed(m, visible, EXPONENTIAL_LATENCY, "visible_late")),
+            state.first.eq(delayed(m, first, EXPONENTIAL_LATENCY, "first_late"))]
+        return {"weight": state.weight, "drop": state.drop, "total": state.total}
+
+
+def row_index(one_hot: Value) -> Value:
     """Which bit is set."""
     width = len(one_hot)
     return Cat(Cat(one_hot[k] for k in range(width) if k >> bit & 1).any() for bit in range(max(ceil_log2(width), 1)))

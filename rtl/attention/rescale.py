@@ -1,0 +1,64 @@
+"""How the sums of a row come down to what its weights now refer to: by a shift, or by a product."""
+
+from collections.abc import Callable, Mapping
+
+from amaranth.hdl import Cat, Const, Module, Value
+from amaranth.lib import data
+from amaranth.utils import ceil_log2
+from tilewright.rtl.delay import delayed
+from tilewright.rtl.units.softmax_exponent import whole_eights
+from tilewright.rtl.wide_multiply import WideMultiply, wide_multiply_latency
+
+# (sum before, product that joins it, lane) -> sum
+Adder = Callable[[Value, Value, int], Value]
+
+
+class ShiftedSums:
+    """Down by ``drop`` octaves, an arithmetic shift by up to ``drop_max`` or more; two cycles."""
+
+    LOOP = 5  # cycles from the address of a sum to the earliest one that finds what was added
+
+    def __init__(self, *, drop_max: int) -> None:
+        self.fields: Mapping[str, int] = {"drop": ceil_log2(drop_max + 1)}
+
+    def adder(self, m: Module, entry: data.View) -> Adder:
+        """Adds to a sum that is there the cycle after ``entry`` is; the product comes LOOP - 2 cycles after it."""
+        drop = delayed(m, entry.drop, 1, "drop")
+        fine = delayed(m, drop[:3], 1, "fine_drop")
+
+        def added(before: Value, product: Value, lane: int) -> Value:
+            coarse = delayed(m, before >> whole_eights(drop), 1, f"by_eights_{lane}")
+            return delayed(m, coarse >> fine, 1, f"lowered_{lane}") + product
+
+        return added
+
+
+class ScaledSums:
+    """Times ``factor``, 1 at most in ``factor_width - 1`` fraction bits, to nearest, halves up; three cycles."""
+
+    LOOP = 6
+
+    def __init__(self, *, factor_width: int, sum_width: int, target: str) -> None:
+        if wide_multiply_latency(sum_width, factor_width) != self.LOOP - 3:
+            raise ValueError(f"sums of {sum_width} bits times {factor_width} do not take {self.LOOP - 3} cycles")
+        self.places = factor_width - 1
+        self.target = target
+        self.fields: Mapping[str, int] = {"factor": factor_width}
+
+    def adder(self, m: Module, entry: data.View) -> Adder:
+        """As that of :class:`ShiftedSums`."""
+        factor = delayed(m, entry.factor, 1, "factor")
+
+        def added(before: Value, product: Value, lane: int) -> Value:
+            multiplier = WideMultiply(a_width=len(before), b_width=len(factor), target=self.target)
+            m.submodules[f"rescale_{lane}"] = multiplier
+            m.d.comb += [multiplier.a.eq(before), multiplier.b.eq(factor)]
+            return rounded_sum(multiplier.p, self.places, product)
+
+        return added
+
+
+def rounded_sum(product: Value, places: int, added: Value) -> Value:
+    """``((product + 2**(places - 1)) >> places) + added``, signed: the rounding is a carry into the sum's own chain."""
+    carry = Cat(product[places - 1], added)
+    return (Cat(Const(1, 1), product[places:]).as_signed() + (carry.as_signed() if added.shape().signed else carry)) >> 1
