@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import attention_clamp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ SEES = {  # once more, in words of one query at i and one key at j
     "lambda": lambda i, j: j <= i and (j < 2 or j > i - 3),
     "prefix": lambda i, j: j < 4 or j <= i,
 }
-ALGORITHMS = ("two_pass", "online_shift")
+ALGORITHMS = ("two_pass", "online_shift", "online")
 POSITIONED = sorted(set(MASKS) - {"none"})
 
 
@@ -56,11 +57,11 @@ def operands(of: AttentionSpec, queries: int, keys: int, *, seed: int = 0) -> tu
 def parameters(of: AttentionSpec, *, score_multiplier: int, score_shift: int, out_scale: int = 4096) -> dict[str, Any]:
     return {"mask": of.mask, "score_multiplier": score_multiplier, "score_shift": score_shift, "out_scale": out_scale,
             "fraction": of.fraction, "guard_bits": of.guard_bits, "table": of.table, "octave": of.octave,
-            "total_width": of.total_width, "low": of.out.low, "high": of.out.high}
+            "total_width": of.total_width, "value_width": of.v.width, "low": of.out.low, "high": of.out.high}
 
 
 def reference(of: AttentionSpec, arrays: tuple[np.ndarray, ...], given: dict[str, Any], tile_q: int | None = None) -> Any:
-    return attention_reference(*arrays, tile_q=tile_q or of.tile_q, value_width=of.v.width, **given)
+    return attention_reference(*arrays, tile_q=tile_q or of.tile_q, **given)
 
 
 # ---- masks ---------------------------------------------------------------------------------------
@@ -171,6 +172,17 @@ def test_no_number_outgrows_its_width_when_all_values_are_the_least(algorithm: s
         assert attention(*arrays, **scales).tolist() == reference(of, arrays, scales)
 
 
+@pytest.mark.parametrize(("number", "value"), attention_clamp.VALUES)
+def test_a_mean_beyond_its_values_is_clamped(number: str, value: int) -> None:
+    """The sum of weights lost more to rounded products than that of values."""
+    of = spec(**attention_clamp.blocks(number))
+    arrays, scales = attention_clamp.operands(value), parameters(of, **attention_clamp.SCALES)
+    result = attention(*arrays, **scales)
+    assert result.tolist() == reference(of, arrays, scales) and abs(result - value * 4000 / 4096).max() <= 9
+    wider = attention(*arrays, **scales | {"value_width": of.v.width + 1})
+    assert (wider != result).all() == (number == "int16")  # smaller values do not resolve what the clamp takes away
+
+
 def test_golden_takes_narrow_numpy_types_and_long_jobs_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     of = spec(mask=MASKS["lambda"])
     arrays = operands(of, 9, 50)
@@ -202,13 +214,16 @@ def bound(of: AttentionSpec, keys: int, out_scale: float) -> float:
 
     A weight is off by a factor of at most ``1 + e``: score and exponent each rounded to half a unit, log2(e) rounded, the
     table rounded and interpolated. That moves a weighted mean by ``2 * e / (1 - e)`` of the values' range. Each weight and each
-    rescale also lose less than 1, of a sum of at least ``2**(mantissa_bits + guard_bits - 1)``.
+    rescale also lose less than 1, of a sum of at least ``2**(mantissa_bits + guard_bits - 1)``. With ``online`` a weight is a
+    product of as many exponentials as the greatest score rises behind it, of ``keys`` at most, and a rescale loses less
+    than ``keys``: less than 1 of each weight before.
     """
     values = -of.v.low
     unit = 2.0**-of.fraction / 2
     table = 3 * 2.0**-of.mantissa_bits + (np.log(2) * 2.0**-of.table_bits) ** 2 / 8
-    e = np.expm1(unit + unit * np.log(2) + 2.0 ** (15 - of.fraction) * 0.5 / 94548 + table)
-    lost = (2 * values * (keys + 1) + 1) / 2 ** (of.mantissa_bits + of.guard_bits - 1)
+    factors = keys if of.algorithm == "online" else 1
+    e = np.expm1(unit + (unit * np.log(2) + table) * factors + 2.0 ** (15 - of.fraction) * 0.5 / 94548)
+    lost = (2 * values * (keys * factors + 1) + 1) / 2 ** (of.mantissa_bits + of.guard_bits - 1)
     mean = 2 * e / (1 - e) * values + lost + 2 * 2.0**-10
     return 0.5 + out_scale * mean + values * 2.0**-12
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import attention_clamp
 import numpy as np
 import pytest
 from hls_build import Run, csim, numbers_in, run
@@ -22,7 +23,7 @@ MASKS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 3},
     "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "prefix": {"kind": "prefix", "prefix": 5}}
 
-# Between them: grouped heads above and below a tile, ragged tiles, one and several beats, both algorithms.
+# Between them: grouped heads above and below a tile, ragged tiles, one and several beats, each algorithm, the widest sums.
 DESIGNS: dict[str, dict[str, Any]] = {
     "grouped_lambda_online_shift": {
         "model": {"head_dim": 12, "heads": 4, "kv_heads": 2}, "engine": {"tile_q": 4, "lanes": 3}, "mask": MASKS["lambda"],
@@ -31,6 +32,10 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "shared_keys_two_pass": {
         "model": {"head_dim": 8, "heads": 6, "kv_heads": 1}, "engine": {"tile_q": 3, "lanes": 8},
         "numbers": {"q": "int8", "k": "int4", "v": "int8", "out": "int8"}, "limits": {"queries": 9, "keys": 40}},
+    "prefix_online": {
+        "model": {"head_dim": 6, "heads": 2, "kv_heads": 2}, "engine": {"tile_q": 2, "lanes": 3}, "mask": MASKS["prefix"],
+        "softmax": {"algorithm": "online", "mantissa_bits": 15, "guard_bits": 1},
+        "numbers": {"q": "int8", "k": "int8", "v": "int16", "out": "int16"}, "limits": {"queries": 9, "keys": 65536}},
 }
 SHAPES = [(9, 40), (1, 1), (1, 33), (9, 9), (5, 12), (2, 17), (4, 4), (7, 30)]
 HEADERS = os.environ.get("TILEWRIGHT_HLS_HEADERS", "")
@@ -47,7 +52,7 @@ def golden(spec: AttentionSpec, job: Job) -> Job:
     result = attention(
         job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
         out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
-        total_width=spec.total_width, low=spec.out.low, high=spec.out.high)
+        total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high)
     return Job(job.q, job.k, job.v, job.score_multiplier, job.score_shift, job.out_scale, result)
 
 
@@ -123,6 +128,14 @@ def test_kernel_equals_golden_with_the_published_headers(name: str, tmp_path: Pa
     write_case(tmp_path / "sim" / "vectors" / "base", spec, case)
     result = csim(write_hls(tmp_path / "hls", spec), f"HLS_INCLUDE={HEADERS}")
     assert result.code == 0 and result.failed == 0 and result.passed >= len(case.jobs), result.output
+
+
+def test_a_mean_beyond_its_values_is_clamped(tmp_path: Path) -> None:
+    spec = make_spec(**attention_clamp.blocks("int16"))
+    jobs = [golden(spec, Job(*attention_clamp.operands(value), **attention_clamp.SCALES)) for value in (-32768, 32767)]
+    write_case(tmp_path / "sim" / "vectors" / "base", spec, Case("base", tuple(jobs)))
+    result = csim(write_hls(tmp_path / "hls", spec))
+    assert result.code == 0 and result.failed == 0 and result.compared == 8, result.output
 
 
 def edited(hls: Path, folder: Path, **edits: str) -> Run:
@@ -246,7 +259,7 @@ def test_tiles_meet_the_keys_of_the_golden_model(tmp_path: Path) -> None:
 
 # ---- rendering ----
 
-EXPONENTIALS = [("two_pass", 5), ("online_shift", 8), ("two_pass", 3), ("online_shift", 5), ("two_pass", 8)]
+EXPONENTIALS = [("two_pass", 5), ("online_shift", 8), ("online", 3), ("online_shift", 5), ("two_pass", 8)]
 RENDERED = [
     {"mask": mask, "softmax": {"algorithm": algorithm, "table_bits": table_bits}}
     for mask, (algorithm, table_bits) in zip(MASKS.values(), EXPONENTIALS, strict=True)]

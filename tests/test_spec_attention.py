@@ -90,12 +90,21 @@ def test_octaves_and_weights_fit_their_widths(algorithm: str, fraction: int) -> 
     assert len(found.table) == 129
     mantissa, octave = mantissa_and_octave(
         np.arange(-32768, 32768), fraction=fraction, table=found.table, octave=found.octave)
-    width = IntFormat(found.octave_width, signed=True)
-    narrower = IntFormat(found.octave_width - 1, signed=True)
+    width = IntFormat(found.level_width, signed=True)
+    narrower = IntFormat(found.level_width - 1, signed=True)
     assert width.low <= octave.min() and octave.max() <= width.high
     assert octave.min() < narrower.low or octave.max() > narrower.high
     assert int(mantissa.max()) << found.guard_bits < 1 << found.weight_width
     assert mantissa.min() >= 1 << found.mantissa_bits - (algorithm == "online_shift")
+
+
+def test_weights_below_the_greatest_score_keep_scores_and_take_a_cycle_more() -> None:
+    found, shifts = (spec(softmax={"algorithm": algorithm, "table_bits": 8}, engine={"tile_q": 4, "lanes": 32})
+                     for algorithm in ("online", "online_shift"))
+    assert (found.octave, found.level_width, found.row_state_bits) == ("none", 16, 4 * (16 + 27))
+    assert found.table == shifts.table and found.table[0] << found.guard_bits == 1 << found.weight_width - 1
+    assert (found.total_width, found.accumulator_width) == (shifts.total_width, shifts.accumulator_width)
+    assert (found.chunks, found.loop, found.interval, shifts.loop, shifts.interval) == (2, 6, 6, 5, 5)
 
 
 def test_memories_do_not_grow_with_the_sequence() -> None:
@@ -163,8 +172,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (SHORT | {"softmax": {"mantissa_bits": 8}},
      "softmax.guard_bits: 4 with mantissa_bits 8 and limits.keys 1 makes a sum of 13 bits; the divider needs 17: "
      "raise it to 8"),
-    ({"softmax": {"algorithm": "online"}},
-     "softmax.algorithm: 'online' is not one of two_pass, online_shift; did you mean 'online_shift'?"),
+    ({"softmax": {"algorithm": "three_pass"}},
+     "softmax.algorithm: 'three_pass' is not one of two_pass, online_shift, online; did you mean 'two_pass'?"),
     ({"softmax": {"fraction": 13}}, "softmax.fraction: 13 is not an integer from 8 to 12"),
     ({"softmax": {"mantissa_bits": 7}}, "softmax.mantissa_bits: 7 is not an integer from 8 to 15"),
     ({"softmax": {"table_bits": 2}}, "softmax.table_bits: 2 is not an integer from 3 to 8"),

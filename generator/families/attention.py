@@ -22,7 +22,7 @@ from tilewright.formats import IntFormat, signed_width
 from tilewright.spec import Problem, Spec
 
 MIN_TOTAL_WIDTH = 17  # the divider's quotient has as many bits
-MIN_INTERVAL = 5      # cycles of the loop that a row's running sums take around
+LOOPS = {"two_pass": 5, "online_shift": 5, "online": 6}  # cycles that a row's running sums take around: shift, or product
 MAX_JOB_MACS = 1 << 34  # of scores and values each: minutes for the golden model
 SCALED_BITS = 16
 LOG2E = 94548         # round(log2(e) * 2**16)
@@ -99,7 +99,12 @@ class AttentionSpec(Spec):
     @property
     def interval(self) -> int:
         """Cycles from one key to the next: its beats, one score after another, or the loop of the running sums."""
-        return max(self.chunks, self.tile_q, MIN_INTERVAL)
+        return max(self.chunks, self.tile_q, self.loop)
+
+    @property
+    def loop(self) -> int:
+        """Cycles from one addition to a row's running sums to the next one."""
+        return LOOPS[self.algorithm]
 
     @property
     def macs_per_cycle(self) -> int:
@@ -160,7 +165,7 @@ class AttentionSpec(Spec):
 
     @property
     def algorithm(self) -> str:
-        """`two_pass` or `online_shift`."""
+        """`two_pass`, `online_shift` or `online`."""
         return self.softmax.algorithm
 
     @property
@@ -184,9 +189,11 @@ class AttentionSpec(Spec):
         return self.softmax.table_bits
 
     @property
-    def octave(self) -> Literal["below", "above"]:
-        """Which whole power of two an exponential refers to."""
-        return "below" if self.algorithm == "two_pass" else "above"
+    def octave(self) -> Literal["below", "above", "none"]:
+        """Which whole power of two an exponential refers to; none: weights refer to the greatest score itself."""
+        octaves: dict[str, Literal["below", "above", "none"]] = {
+            "two_pass": "below", "online_shift": "above", "online": "none"}
+        return octaves[self.algorithm]
 
     @property
     def table(self) -> tuple[int, ...]:
@@ -197,8 +204,10 @@ class AttentionSpec(Spec):
         return make(self.mantissa_bits, self.table_bits)
 
     @property
-    def octave_width(self) -> int:
-        """Signed bits of an exponential's octave."""
+    def level_width(self) -> int:
+        """Signed bits of what a row's weights refer to: its greatest octave, or its greatest score."""
+        if self.octave == "none":
+            return SCALED_BITS
         ends = [x * LOG2E + (1 << 15) >> 16 for x in (-1 << SCALED_BITS - 1, (1 << SCALED_BITS - 1) - 1)]
         if self.octave == "below":
             return signed_width(ends[0] >> self.fraction, ends[1] >> self.fraction)
@@ -206,7 +215,7 @@ class AttentionSpec(Spec):
 
     @property
     def weight_width(self) -> int:
-        """Unsigned bits of a weight: a mantissa up to 2 with its guard bits."""
+        """Unsigned bits of a weight, and of what multiplies the sums before it: up to 2 or 1, with its guard bits."""
         return self.mantissa_bits + self.guard_bits + 1
 
     @property
@@ -233,8 +242,8 @@ class AttentionSpec(Spec):
 
     @property
     def row_state_bits(self) -> int:
-        """Octave and sum of weights of each row of a tile."""
-        return self.tile_q * (self.octave_width + self.total_width)
+        """Octave or score, and sum of weights, of each row of a tile."""
+        return self.tile_q * (self.level_width + self.total_width)
 
     @property
     def on_chip_bits(self) -> int:

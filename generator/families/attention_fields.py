@@ -93,10 +93,11 @@ MaskField = Annotated[
 
 
 class Softmax(Part):
-    """The exponential: how its powers of two are rounded, and with how many bits."""
+    """The exponential: what the weights of a row are relative to, and with how many bits."""
 
-    algorithm: Literal["two_pass", "online_shift"] = Field(
-        default="two_pass", description="octave of an exponential: rounded down, mantissa in [1, 2); or up, in (1/2, 1]")
+    algorithm: Literal["two_pass", "online_shift", "online"] = Field(
+        default="two_pass", description="weights below the greatest octave, which exponentials are rounded down or up to: "
+                                        "two_pass, online_shift; or below the greatest score: online")
     fraction: int = Field(default=10, ge=8, le=12, description="fraction bits of a scaled score, which has 16 bits")
     mantissa_bits: int = Field(default=12, ge=8, le=15, description="fraction bits of an exponential's mantissa")
     guard_bits: int = Field(default=4, ge=0, le=8, description="bits behind the mantissa that survive small weights")

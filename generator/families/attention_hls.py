@@ -69,6 +69,8 @@ def _numbers(spec: AttentionSpec) -> dict[str, Any]:
         "sum_width": spec.accumulator_width,
         "mean_fraction": MEAN_FRACTION,
         "mean_width": spec.v.width + MEAN_FRACTION,
+        "mean_low": spec.v.low << MEAN_FRACTION,
+        "mean_high": (spec.v.high + 1 << MEAN_FRACTION) - 1,
         "reciprocal_bits": RECIPROCAL_BITS,
         "out_scale_bits": spec.out_scale_width,
         "out_scale_fraction": OUT_SCALE_FRACTION,
@@ -78,11 +80,15 @@ def _numbers(spec: AttentionSpec) -> dict[str, Any]:
 
 
 def _softmax(spec: AttentionSpec) -> dict[str, Any]:
-    """The exponential's table and widths; ``rising`` mantissas are at least 1, the others at most 1."""
+    """The exponential's table and widths; ``rising`` mantissas are at least 1, the others at most 1.
+
+    ``online`` weights refer to the greatest score of a row and not to the greatest octave.
+    """
     logarithm = IntFormat(spec.scaled_width, signed=True)
     table = spec.table
     return {
         "rising": spec.octave == "below",
+        "online": spec.octave == "none",
         "fraction": spec.fraction,
         "logarithm_width": logarithm.width,
         "logarithm_low": logarithm.low,
@@ -93,8 +99,9 @@ def _softmax(spec: AttentionSpec) -> dict[str, Any]:
         "mantissa_bits": spec.mantissa_bits,
         "mantissa_width": spec.mantissa_bits + 1,
         "guard_bits": spec.guard_bits,
-        "octave_width": spec.octave_width,
+        "level_width": spec.level_width,
         "weight_width": spec.weight_width,
+        "weight_one": 1 << spec.weight_width - 1,
         "total_width": spec.total_width,
         "intervals": len(table) - 1,
         "table_bits": spec.table_bits,

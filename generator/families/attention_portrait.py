@@ -26,6 +26,12 @@ _SEES = {
 _EXPONENTIALS = {
     "two_pass": "a mantissa from 1 to 2 and an octave rounded down",
     "online_shift": "a mantissa from 1/2 to 1 and an octave rounded up",
+    "online": "of scores below the greatest so far",
+}
+_WEIGHTS = {
+    "two_pass": "Weights are a mantissa and a power of two",
+    "online_shift": "Weights are a mantissa and a power of two",
+    "online": "Where the greatest score rises, a product lowers what was summed before",
 }
 
 
@@ -36,7 +42,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
         title=f"{_heads(spec)} of {spec.head_dim}, {spec.tile_q} \u00d7 {spec.lanes} streaming attention",
         sentence=(
             f"O = softmax(Q \u00d7 K\u1d40) \u00d7 V: {spec.q} queries in tiles of {spec.tile_q} rows stay while {spec.k} keys "
-            f"and {spec.v} values stream past once for each tile. Weights are a mantissa and a power of two, rows are divided "
+            f"and {spec.v} values stream past once for each tile. {_WEIGHTS[spec.algorithm]}, rows are divided "
             f"by their sum at the end, and no memory grows with the sequence."
         ),
         facts=(

@@ -25,7 +25,7 @@ def golden(spec: AttentionSpec, job: Job) -> IntArray:
     return attention(
         job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
         out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
-        total_width=spec.total_width, low=spec.out.low, high=spec.out.high)
+        total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high)
 
 
 def with_result(spec: AttentionSpec, job: Job) -> Job:

@@ -1,19 +1,26 @@
 """Golden model of the attention engine: softmax(scale * Q K^T + mask) V on integers, one key after the other.
 
 For a query that sees key j, with score ``x = round(q . k * score_multiplier / 2**score_shift)``, to nearest even and
-saturated to 16 bits, and ``exp(x / 2**fraction) = m * 2**n`` (:func:`mantissa_and_octave`):
+saturated to 16 bits, and before the first key l and O are 0, either with the greatest octave as the reference, where
+``exp(x / 2**fraction) = m * 2**n`` (:func:`mantissa_and_octave`):
 
-- ``E' = max(E, n)``, ``D = E' - E`` and ``w = (m << guard_bits) >> (E' - n)``;
-- ``l = (l >> D) + w`` and, for each element, ``O = (O >> D) + w * v``; before the first key l and O are 0, D counts as 0.
+- ``E' = max(E, n)``, ``D = E' - E`` and ``w = (m << guard_bits) >> (E' - n)``; D counts as 0 for the first key;
+- ``l = (l >> D) + w`` and, for each element, ``O = (O >> D) + w * v``;
+
+or with the greatest score itself, where :func:`~tilewright.sim.golden.units.exponential.exp` has S fraction bits:
+
+- ``E' = max(E, x)``, ``c = exp(E' - E)`` and ``w = exp(E' - x)``;
+- ``l = rhu(l * c) + w`` and ``O = rhu(O * c) + w * v`` with ``rhu(a) = (a + 2**(S - 1)) >> S``.
 
 Keys come in ascending order; one that is not seen changes nothing. Behind the last one, with ``l' = l << z`` so that its
-highest of ``total_width`` = W bits is 1: ``u = (O << z) >> (W - 10)``, ``r = floor(out_scale * 2**W / l')`` and
-``y = clamp(round(u * r / 2**22))``, to nearest even: 10 fraction bits of u and 12 of out_scale. A query that saw no key
-gives 0.
+highest of ``total_width`` = W bits is 1: ``u = clamp((O << z) >> (W - 10))`` to 10 bits more than a value has,
+``r = floor(out_scale * 2**W / l')`` and ``y = clamp(round(u * r / 2**22))``, to nearest even: 10 fraction bits of u and 12 of
+out_scale. A query that saw no key gives 0.
 
-Sources: the recurrence is that of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, with powers
-of two for rescale factors, as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; tiles of queries outside,
-keys inside, and one division at the end as in Dao, "FlashAttention-2", 2023. Floor shifts of ``O`` are our own.
+Sources: the recurrence is that of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, in its
+first form with powers of two for rescale factors, as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; tiles of
+queries outside, keys inside, and one division at the end as in Dao, "FlashAttention-2", 2023. Floor shifts of ``O`` and
+what ``c`` is rounded to are our own.
 """
 
 from collections.abc import Iterator
@@ -22,6 +29,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tilewright.sim.golden.requantize import requantize
+from tilewright.sim.golden.units.exponential import exp
 from tilewright.sim.golden.units.softmax_exponent import LOG2E, mantissa_and_octave
 
 IntArray = NDArray[np.int64]
@@ -30,7 +38,7 @@ SCORE_HIGH = (1 << 15) - 1
 VALUE_FRACTION_BITS = 10
 OUT_SCALE_BITS = 12
 MAX_SHIFT = 62           # of a 64-bit integer; what is shifted has fewer bits
-LOWEST = -(1 << 20)      # below every octave
+LOWEST = -(1 << 20)      # below every octave and score
 BLOCK_SCORES = 1 << 22   # scores that are formed at once
 
 
@@ -80,7 +88,8 @@ def tile_keys(mask: Mask, first: int, last: int, keys: int) -> list[int]:
 
 def attention(
     q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_multiplier: int, score_shift: int, out_scale: int,
-    fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int, low: int, high: int,
+    fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int, value_width: int, low: int,
+    high: int,
 ) -> IntArray:
     """Attention of one job, (heads, queries, head_dim), int64.
 
@@ -94,8 +103,10 @@ def attention(
     score_multiplier, score_shift : scale of the scores, 24 and 6 bits, unsigned
     out_scale : scale of the results, 16 bits unsigned, 12 of them behind the binary point
     fraction, guard_bits, table, octave : the exponential: fraction bits of a score, bits behind the mantissa, mantissas at
-        the ends of its intervals, and "below" (rising table) or "above" (falling table)
+        the ends of its intervals, and which octave is the reference, "below" (rising table) or "above" (falling table);
+        "none": the greatest score (falling table)
     total_width : bits of a query's sum of weights, which must fit
+    value_width : bits of an element of v
     low, high : bounds of the results
     """
     queries, keys, values = (np.asarray(array).astype(np.int64) for array in (q, k, v))
@@ -108,21 +119,60 @@ def attention(
     for start, stop in _blocks(length, count * heads):
         scores = _scores(queries, keys[:, start:stop], group)
         scaled = requantize(scores, multiplier=score_multiplier, shift=score_shift, low=-SCORE_HIGH - 1, high=SCORE_HIGH)
-        mantissa, octaves = mantissa_and_octave(scaled, fraction=fraction, table=table, octave=octave)
+        form = (_ByScores if octave == "none" else _ByOctaves)(scaled, fraction, guard_bits, table, octave)
         seen = visible(mask, position[:, None], np.arange(start, stop))
         for key in range(stop - start):
             rows = np.flatnonzero(seen[:, key])  # one run of positions, whatever the mask
             if not rows.size:
                 continue
             run = slice(int(rows[0]), int(rows[-1]) + 1)
-            above = np.maximum(level[run], octaves[run, :, key])
-            drop = np.minimum(above - level[run], MAX_SHIFT)
-            weight = (mantissa[run, :, key] << guard_bits) >> np.minimum(above - octaves[run, :, key], MAX_SHIFT)
-            level[run] = above
-            total[run] = (total[run] >> drop) + weight
+            above = np.maximum(level[run], form.levels[run, :, key])
+            weight = form.weight(above, run, key)
             value = np.repeat(values[:, start + key], group, axis=0)
-            sums[run] = (sums[run] >> drop[:, :, None]) + weight[:, :, None] * value
-    return _normalised(total, sums, out_scale=out_scale, total_width=total_width, low=low, high=high).transpose(1, 0, 2)
+            total[run] = form.lowered(total[run], above - level[run]) + weight
+            sums[run] = form.lowered(sums[run], (above - level[run])[:, :, None]) + weight[:, :, None] * value
+            level[run] = above
+    return _normalised(total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low,
+                       high=high).transpose(1, 0, 2)
+
+
+class _ByOctaves:
+    """Weights below the greatest octave, of scores (queries, heads, keys); what comes down from it is shifted."""
+
+    def __init__(self, scaled: IntArray, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str) -> None:
+        mantissa, self.levels = mantissa_and_octave(scaled, fraction=fraction, table=table, octave=octave)
+        self.raised = mantissa << guard_bits
+
+    def weight(self, above: IntArray, run: slice, key: int) -> IntArray:
+        return self.raised[run, :, key] >> np.minimum(above - self.levels[run, :, key], MAX_SHIFT)
+
+    def lowered(self, value: IntArray, fall: IntArray) -> IntArray:
+        return value >> np.minimum(fall, MAX_SHIFT)
+
+
+class _ByScores:
+    """Weights below the greatest score, of scores (queries, heads, keys); what comes down from it is multiplied.
+
+    A sum that a factor of at most 1 meets has at most 63 bits with the factor's.
+    """
+
+    def __init__(self, scaled: IntArray, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str) -> None:
+        self.levels = scaled
+        self.fraction = fraction
+        self.guard_bits = guard_bits
+        self.table = table
+        self.value_bits = table[0].bit_length() - 1
+
+    def _exp(self, t: IntArray) -> IntArray:
+        return exp(t, table=self.table, fraction_bits=self.fraction, octave_bits=self.fraction, value_bits=self.value_bits,
+                   table_bits=(len(self.table) - 1).bit_length() - 1, guard_bits=self.guard_bits)
+
+    def weight(self, above: IntArray, run: slice, key: int) -> IntArray:
+        return self._exp(above - self.levels[run, :, key])
+
+    def lowered(self, value: IntArray, fall: IntArray) -> IntArray:
+        places = self.value_bits + self.guard_bits
+        return value * self._exp(fall) + (1 << places - 1) >> places
 
 
 def _checked_shape(queries: IntArray, keys: IntArray, values: IntArray) -> tuple[int, int, int]:
@@ -148,13 +198,15 @@ def _scores(queries: IntArray, keys: IntArray, group: int) -> IntArray:
     return products.reshape(queries.shape[0], queries.shape[1], -1).transpose(1, 0, 2).astype(np.int64)
 
 
-def _normalised(total: IntArray, sums: IntArray, *, out_scale: int, total_width: int, low: int, high: int) -> IntArray:
+def _normalised(total: IntArray, sums: IntArray, *, out_scale: int, total_width: int, value_width: int, low: int, high: int,
+                ) -> IntArray:
     if int(total.max()) >> total_width:
         raise ValueError(f"a sum of weights needs {int(total.max()).bit_length()} bits; total_width is {total_width}")
     some = np.maximum(total, 1)
     places = total_width - np.frexp(some.astype(np.float64))[1]  # exact: sums of weights have fewer bits than a significand
     factor = (np.int64(out_scale) << total_width) // (some << places)
-    mean = (sums << places[:, :, None]) >> (total_width - VALUE_FRACTION_BITS)
+    limit = 1 << value_width - 1 + VALUE_FRACTION_BITS
+    mean = np.clip((sums << places[:, :, None]) >> (total_width - VALUE_FRACTION_BITS), -limit, limit - 1)
     result = requantize(mean * factor[:, :, None], multiplier=1, shift=VALUE_FRACTION_BITS + OUT_SCALE_BITS, low=low, high=high)
     return np.where(total[:, :, None] > 0, result, 0)
 
@@ -182,7 +234,8 @@ def attention_reference(
     """:func:`attention` once more, tile by tile on Python integers of any size.
 
     AssertionError where a number does not fit the width that the engine gives it: sums of ``value_width`` bits more than
-    ``total_width``, means of 10 more than ``value_width``, a reciprocal of 17.
+    ``total_width``, means of 10 more than ``value_width``, a reciprocal of 17. With ``octave`` "none" sums have one bit to
+    spare, so that they and a factor make 64, and means need one more before they are clamped.
     """
     queries, keys, values = (np.asarray(array).tolist() for array in (q, k, v))
     kv_heads, group, count, length = len(keys), len(queries) // len(keys), len(queries[0]), len(keys[0])
@@ -202,8 +255,21 @@ def attention_reference(
         correction = abs(slope) * behind // interval
         return table[index] + (correction if slope >= 0 else -correction), whole
 
+    value_bits = table[0].bit_length() - 1
+    places = value_bits + guard_bits
+
+    def falling(fall: int) -> int:
+        octaves, rest = divmod((fall * LOG2E + 32768) // 65536, 1 << fraction)
+        index, behind = divmod(rest, (1 << fraction) // (len(table) - 1))
+        drop = (table[index] - table[index + 1]) * behind // ((1 << fraction) // (len(table) - 1))
+        return (table[index] - drop) * 2**guard_bits // 2**octaves if octaves < places else 0
+
     def fits(value: int, width: int) -> bool:
         return -(1 << width - 1) <= value < 1 << width - 1
+
+    def times(value: int, factor: int) -> int:
+        assert fits(value * factor, 64) and fits(value * factor + 2 ** (places - 1), 64)
+        return (2 * value * factor + 2**places) // 2 ** (places + 1)
 
     for kv_head in range(kv_heads):
         for tile in range(0, count * group, tile_q):
@@ -216,19 +282,30 @@ def attention_reference(
                         continue
                     query = queries[kv_head * group + row % group][row // group]
                     dot = sum(a * b for a, b in zip(query, keys[kv_head][key], strict=True))
-                    mantissa, n = exponential(nearest(dot * score_multiplier, score_shift, -32768, 32767))
-                    level, total, sums = state.get(row, (n, 0, [0] * len(query)))
-                    top = max(level, n)
-                    weight = mantissa * 2**guard_bits // 2 ** (top - n)
-                    fall = 2 ** (top - level)
-                    total = total // fall + weight
-                    sums = [old // fall + weight * new for old, new in zip(sums, values[kv_head][key], strict=True)]
+                    score = nearest(dot * score_multiplier, score_shift, -32768, 32767)
+                    added = values[kv_head][key]
+                    if octave == "none":
+                        level, total, sums = state.get(row, (score, 0, [0] * len(query)))
+                        top = max(level, score)
+                        factor, weight = falling(top - level), falling(top - score)
+                        total = times(total, factor) + weight
+                        sums = [times(old, factor) + weight * new for old, new in zip(sums, added, strict=True)]
+                        assert total >= 1 << places and all(fits(old, total_width + value_width - 1) for old in sums)
+                    else:
+                        mantissa, n = exponential(score)
+                        level, total, sums = state.get(row, (n, 0, [0] * len(query)))
+                        top = max(level, n)
+                        weight = mantissa * 2**guard_bits // 2 ** (top - n)
+                        fall = 2 ** (top - level)
+                        total = total // fall + weight
+                        sums = [old // fall + weight * new for old, new in zip(sums, added, strict=True)]
                     assert 0 <= total < 1 << total_width and all(fits(old, total_width + value_width) for old in sums)
                     state[row] = top, total, sums
             for row, (_, total, sums) in state.items():
-                places = total_width - total.bit_length()
-                factor = out_scale * 2**total_width // (total << places)
-                means = [(old << places) // 2 ** (total_width - 10) for old in sums]
-                assert factor < 1 << 17 and all(fits(mean, value_width + 10) for mean in means)
+                zeros = total_width - total.bit_length()
+                factor = out_scale * 2**total_width // (total << zeros)
+                means = [(old << zeros) // 2 ** (total_width - 10) for old in sums]
+                assert factor < 1 << 17 and all(fits(mean, value_width + 10 + (octave == "none")) for mean in means)
+                means = [max(-(1 << value_width + 9), min((1 << value_width + 9) - 1, mean)) for mean in means]
                 result[kv_head * group + row % group][row // group] = [nearest(mean * factor, 22, low, high) for mean in means]
     return result
