@@ -244,6 +244,25 @@ def test_results_stay_within_the_bound_of_real_attention(name: str, algorithm: s
         assert error <= 0.5 + 0.1 * out_scale, (shift, error)
 
 
+@pytest.mark.parametrize(("rising", "algorithm", "low", "high"), [
+    (False, "two_pass", 0.06, 0.075), (False, "online_shift", 0.06, 0.075), (False, "online", 0.06, 0.075),
+    (True, "two_pass", 0.06, 0.075), (True, "online_shift", 0.06, 0.075), (True, "online", 0.35, 0.45)])
+def test_factors_lose_what_shifts_keep_where_every_score_is_the_greatest(
+        rising: bool, algorithm: str, low: float, high: float) -> None:
+    """Largest error over 1024 keys, in the unit of a value; a result's own rounding is a sixteenth of it."""
+    of = spec(softmax={"algorithm": algorithm}, numbers={"out": "int16"}, model={"head_dim": 64, "heads": 2, "kv_heads": 1},
+              limits={"queries": 64, "keys": 1024})
+    worst = 0.0
+    for seed in range(5):
+        q, k, v = operands(of, 8, 1024, seed=seed)
+        if rising:
+            k = k[:, np.argsort(k[0] @ q[0, 0])]
+        scales = parameters(of, score_multiplier=9000, score_shift=20, out_scale=8 * 4096)
+        exact = float_attention(q, k, v, mask=of.mask, score_scale=9000 / 2**20 / 2**of.fraction, out_scale=8)
+        worst = max(worst, np.abs(attention(q, k, v, **scales) - exact).max() / 8)
+    assert low < worst < high
+
+
 def test_float_attention_is_what_the_textbook_says() -> None:
     q, k, v = np.array([[[1, 0]]]), np.array([[[2, 5], [0, 1]]]), np.array([[[10, 0], [20, 1]]])
     p = np.exp(2.0) / (np.exp(2.0) + 1)
