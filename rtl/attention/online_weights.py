@@ -1,6 +1,8 @@
 """Weights below the greatest score of a row itself; where it rises, what was summed before is multiplied."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -100,10 +102,10 @@ class RowTotal(wiring.Component):
         m.submodules.rescale = rescale = WideMultiply(a_width=self.total_width + 1, b_width=self.weight_width,
                                                       target=self.target)
         product_latency = rescale.latency
-        before = totals[row] & (~fresh).replicate(self.total_width)
+        of_rows = [total & ((row == k) & ~fresh).replicate(self.total_width) for k, total in enumerate(totals)]
         late, row_late = delayed(m, weight, product_latency, "weight_late"), delayed(m, row, product_latency, "row_late")
         total = Signal(self.total_width)
-        m.d.comb += [rescale.a.eq(Cat(before, Const(0, 1))), rescale.b.eq(factor),
+        m.d.comb += [rescale.a.eq(Cat(reduce(or_, of_rows), Const(0, 1))), rescale.b.eq(factor),
                      total.eq(rounded_sum(rescale.p, places, late))]
         with m.If(delayed(m, self.valid, 1 + product_latency, "valid", reset=True)):
             m.d.sync += totals[row_late].eq(total)
