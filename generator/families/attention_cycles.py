@@ -18,7 +18,6 @@ CHECK = 2          # from accepting a job to the earliest acceptance of the next
 WALK = 4           # from a job, or from a tile that was taken, to the next tile's keys
 JOBS_MAX = 2       # on their way at a time
 BANKS = 2          # of queries, and of sums
-RESULT_SLICE = 1   # the register slice in front of the result port
 NEVER = -10**9
 
 
@@ -41,7 +40,7 @@ class CycleEngine:
     key_latency: int    # from a key's last score step to the first step of its values
     slots: int          # keys whose weights are on their way
     division: int       # cycles from one row's total to the next one's
-    scale_latency: int  # from a word of sums to its results
+    result_latency: int  # from reading a word of sums to offering its results
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _job(engine: CycleEngine, time: _Timeline, job: JobShape) -> JobCycles:
             first = begins if first is None else first
             _drain(engine, time, tile_rows)
     assert first is not None
-    done = time.read + 1 + engine.scale_latency + RESULT_SLICE
+    done = time.read + engine.result_latency
     time.done = [time.done[1], done]
     return JobCycles(first, time.scored[1], done, spec.kv_heads * sum(counts) * spec.chunks)
 

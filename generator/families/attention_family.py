@@ -32,7 +32,7 @@ class AttentionFamily(Family):
             r"(^|\.)weights\.exponential(\.|$)": "exponential",
             r"(^|\.)weights(\.|$)": "row state",
             r"(^|\.)normalize(\.|$)": "division",
-            r"(^|\.)([qkv]_reader|result_slice)(\.|$)": "stream buffers",
+            r"(^|\.)[qkv]_reader(\.|$)": "stream buffers",
             r"(^|\.)(loader|walker|sequencer|value_sequencer)(\.|$)": "sequencers",
         }
 

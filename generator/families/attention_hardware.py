@@ -5,7 +5,7 @@ from tilewright.families.attention import AttentionSpec
 from tilewright.families.attention_cycles import CycleEngine
 from tilewright.formats import IntFormat
 from tilewright.rtl.attention.engine import AttentionEngine, key_timing
-from tilewright.rtl.attention.normalize_rows import SCALE_LATENCY, division_cycles
+from tilewright.rtl.attention.normalize_rows import RESULT_LATENCY, division_cycles
 from tilewright.rtl.attention.tile_walker import Mask
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.stream_top import StreamTop
@@ -38,4 +38,4 @@ def cycle_engine(spec: AttentionSpec) -> CycleEngine:
         weight_width=spec.weight_width, total_width=spec.total_width)
     return CycleEngine(
         spec=spec, loop=timing.loop, interval=timing.interval, key_latency=timing.latency, slots=timing.slots,
-        division=division_cycles(spec.total_width), scale_latency=SCALE_LATENCY)
+        division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY)

@@ -28,7 +28,6 @@ from tilewright.rtl.attention.weights import (
 )
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
-from tilewright.rtl.skid_buffer import SkidBuffer
 
 COUNTERS = ("counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
 STREAMS = ("q", "k", "v")
@@ -231,7 +230,7 @@ class AttentionEngine(wiring.Component):
                 row.values.eq(reader.data),
                 *(getattr(row, name).eq(getattr(values, name))
                   for name in ("step", "slot", "first", "close", "bank", "chunk", "owned")),
-                *(getattr(row, name).eq(getattr(normalize, name)) for name in ("read", "read_chunk", "word_bank"))]
+                *(getattr(row, name).eq(getattr(normalize, name)) for name in ("read_chunk", "word_bank"))]
             totals.append(of_bank(normalize.divide_bank, row.totals))
             sums.append(row.sums.as_value())
         m.d.comb += [normalize.total.eq(Array(totals)[normalize.divide_row]),
@@ -240,9 +239,7 @@ class AttentionEngine(wiring.Component):
     def _normalize(self, m: Module, values: ValueSequencer, constants: dict[str, Array]) -> None:
         normalize = self.normalize
         m.submodules.normalize = normalize
-        m.submodules.result_slice = out = SkidBuffer(shape=normalize.result.payload.shape())
-        wiring.connect(m, normalize.result, out.i)
-        wiring.connect(m, out.o, wiring.flipped(self.result))
+        wiring.connect(m, normalize.result, wiring.flipped(self.result))
         m.d.comb += [normalize.owned.eq(values.owned), normalize.ends.eq(values.ends), values.release.eq(normalize.release),
                      normalize.scale.eq(constants["out_scale"][normalize.divide_job])]
 

@@ -1,12 +1,13 @@
 """The end of a tile: each row's sums divided by its total, scaled and rounded."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.attention.banks import BANKS, of_bank
 from tilewright.rtl.attention.value_sequencer import tile_end_layout
+from tilewright.rtl.delay import delayed
 from tilewright.rtl.units.normalize import normalize_latency, normalized
-from tilewright.rtl.units.pipeline import Pipelined, Stages
+from tilewright.rtl.units.pipeline import Stages
 from tilewright.rtl.units.product import PRODUCT_LATENCY, staged_product
 from tilewright.rtl.units.softmax_exponent import whole_eights
 
@@ -15,6 +16,9 @@ SCALE_FRACTION = 12   # of them behind the point
 MEAN_FRACTION = 10    # fraction bits of a mean
 QUOTIENT_BITS = 17
 SCALE_LATENCY = 2 + PRODUCT_LATENCY + 2
+PICK_LATENCY = 2      # from reading a word to having it, out of the rows' words, in registers
+RESULT_LATENCY = PICK_LATENCY + SCALE_LATENCY + 2  # from reading a word to offering its results
+RESULT_WORDS = 16     # on their way or waiting; as many as RESULT_LATENCY cycles ask for, and a power of two
 
 
 def division_cycles(total_width: int) -> int:
@@ -22,8 +26,8 @@ def division_cycles(total_width: int) -> int:
     return normalize_latency(total_width) + QUOTIENT_BITS + 2
 
 
-class ScaleMeans(Pipelined):
-    """``clamp(rne(((sum << places) >> (total_width - 10)) * factor / 2**22))`` of each lane; latency 7, 1 word per cycle.
+class ScaleMeans(wiring.Component):
+    """``clamp(rne(((sum << places) >> (total_width - 10)) * factor / 2**22))`` of each lane, SCALE_LATENCY cycles later.
 
     What ``factor`` meets has 10 bits more than a value; one bit beyond them counts where it ``clamps`` to them.
     """
@@ -36,17 +40,18 @@ class ScaleMeans(Pipelined):
         self.clamps = clamps
         self.target = target
         self.sum_shape = signed(total_width + value_width)
-        super().__init__(
-            inputs={"sums": data.ArrayLayout(self.sum_shape, lanes), "places": range(total_width), "factor": QUOTIENT_BITS,
-                    "last": 1},
-            outputs={"data": data.ArrayLayout(out, lanes), "keep": lanes, "last": 1}, latency=SCALE_LATENCY)
+        super().__init__({
+            "sums": In(data.ArrayLayout(self.sum_shape, lanes)), "places": In(range(total_width)), "factor": In(QUOTIENT_BITS),
+            "results": Out(data.ArrayLayout(out, lanes))})
 
-    def datapath(self, stages: Stages, i: data.View) -> dict[str, Value]:
-        places = Value.cast(i.places)
-        fine = stages.stage(places[:3], "fine_places")
-        factor = stages.stage(i.factor, "factor", cycles=2)
-        lanes = [self._lane(stages, i.sums[k], places, fine, factor, k) for k in range(self.lanes)]
-        return {"data": Cat(*lanes), "keep": Const(-1, self.lanes), "last": stages.stage(i.last, "last", cycles=self.latency)}
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        stages = Stages(m, Const(1, 1))
+        fine = stages.stage(self.places[:3], "fine_places")
+        factor = stages.stage(self.factor, "factor", cycles=2)
+        m.d.comb += [self.results[k].eq(self._lane(stages, self.sums[k], self.places, fine, factor, k))
+                     for k in range(self.lanes)]
+        return m
 
     def _lane(self, stages: Stages, total: Value, places: Value, fine: Value, factor: Value, k: int) -> Value:
         width, mean_width = self.sum_shape.width, self.value_width + MEAN_FRACTION
@@ -110,8 +115,9 @@ class NormalizeRows(wiring.Component):
     """Finished tiles, bank by bank in turn, to result beats: the rows in order, ``chunks`` words each.
 
     ``owned`` and ``ends`` tell of the banks that hold a tile; ``total`` and ``scale`` are those of row ``divide_row`` of
-    ``divide_bank`` and of job ``divide_job``, the next to divide. ``read`` fetches word ``read_chunk`` of a bank; ``sums``
-    is that of ``word_row`` and ``word_bank``. ``release`` frees a bank whose last word was taken.
+    ``divide_bank`` and of job ``divide_job``, the next to divide. Word ``read_chunk`` is read in every cycle; ``sums`` is the
+    one read in the cycle before, of ``word_row`` and ``word_bank``. ``release`` frees a bank whose last word was taken. Nothing
+    on the way waits: a word is read when its results find room in front of the port.
     """
 
     def __init__(self, *, rows: int, lanes: int, chunks: int, total_width: int, value_width: int, out: Shape, clamps: bool,
@@ -125,15 +131,15 @@ class NormalizeRows(wiring.Component):
             "owned": In(BANKS), "ends": In(data.ArrayLayout(tile_end_layout(rows=rows), BANKS)), "release": Out(BANKS),
             "divide_bank": Out(1), "divide_row": Out(range(rows)), "divide_job": Out(1), "total": In(total_width),
             "scale": In(SCALE_BITS),
-            "read": Out(BANKS), "read_chunk": Out(range(chunks)), "word_bank": Out(1), "word_row": Out(range(rows)),
+            "read_chunk": Out(range(chunks)), "word_bank": Out(1), "word_row": Out(range(rows)),
             "sums": In(data.ArrayLayout(self.scale_means.sum_shape, lanes)),
-            "result": Out(stream.Signature(self.scale_means.o.payload.shape()))})
+            "result": Out(stream.Signature(data.StructLayout(
+                {"data": data.ArrayLayout(out, lanes), "keep": lanes, "last": 1})))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.divider = divider = RowDivider(total_width=self.total_width)
         m.submodules.scale_means = scale = self.scale_means
-        wiring.connect(m, scale.o, wiring.flipped(self.result))
         # Divide: the next row, while the row before is read.
         pending = Signal(BANKS)  # tiles of which a row is not yet divided
         begun = Signal(BANKS)    # tiles whose rows are all divided, until their bank is free
@@ -151,32 +157,48 @@ class NormalizeRows(wiring.Component):
             with m.If(row_ends):
                 m.d.sync += [self.divide_bank.eq(~self.divide_bank),
                              begun.eq((begun & ~self.release) | self._bit(self.divide_bank))]
-        # Read: a word in every cycle in which the one before moves on.
+        # Read: a word in every cycle, as long as there is room for its results.
         reading = Signal()
         about_row, about_word = Signal(about, reset_less=True), Signal(about, reset_less=True)
         factor, word_factor = (Signal.like(divider.factor, name=name, reset_less=True) for name in ("factor", "word_factor"))
         places, word_places = (Signal.like(divider.places, name=name, reset_less=True) for name in ("places", "word_places"))
         word, word_ends = Signal(), Signal(reset_less=True)
-        advance = Signal()
-        reads = reading & advance
+        reads = Signal()
         row_read = reads & (self.read_chunk == self.chunks - 1)
         m.d.comb += [
-            advance.eq(~word | scale.i.ready), divider.take.eq(divider.done & (~reading | row_read)),
-            self.read.eq(Mux(reads, self._bit(about_row.bank), 0)),
+            reads.eq(reading & self._room(m, reads)), divider.take.eq(divider.done & (~reading | row_read)),
             self.word_bank.eq(about_word.bank), self.word_row.eq(about_word.row),
-            scale.i.valid.eq(word), scale.i.payload.sums.eq(self.sums), scale.i.payload.factor.eq(word_factor),
-            scale.i.payload.places.eq(word_places), scale.i.payload.last.eq(word_ends & about_word.job_ends),
-            self.release.eq(Mux(word & scale.i.ready & word_ends & about_word.tile_ends, self._bit(about_word.bank), 0))]
+            scale.sums.as_value().eq(delayed(m, self.sums.as_value(), 1, "picked")),
+            scale.factor.eq(delayed(m, word_factor, 1, "picked_factor")),
+            scale.places.eq(delayed(m, word_places, 1, "picked_places")),
+            self.release.eq(Mux(word & word_ends & about_word.tile_ends, self._bit(about_word.bank), 0))]
         with m.If(reads):
             m.d.sync += self.read_chunk.eq(Mux(row_read, 0, self.read_chunk + 1))
         with m.If(divider.take):
             m.d.sync += [reading.eq(1), about_row.eq(dividing), factor.eq(divider.factor), places.eq(divider.places)]
         with m.Elif(row_read):
             m.d.sync += reading.eq(0)
-        with m.If(advance):
-            m.d.sync += [word.eq(reading), word_ends.eq(self.read_chunk == self.chunks - 1), about_word.eq(about_row),
-                         word_factor.eq(factor), word_places.eq(places)]
+        m.d.sync += [word.eq(reads), word_ends.eq(self.read_chunk == self.chunks - 1), about_word.eq(about_row),
+                     word_factor.eq(factor), word_places.eq(places)]
+        self._offer(m, scale, word, word_ends & about_word.job_ends)
         return m
+
+    def _room(self, m: Module, reads: Value) -> Value:
+        """Whether a word's results find room, also if one was read in the cycle before."""
+        left = Signal(range(RESULT_WORDS + 1), init=RESULT_WORDS)
+        room = Signal(init=1)
+        m.d.sync += [left.eq(left + (self.result.valid & self.result.ready) - reads), room.eq(left >= 2)]
+        return room
+
+    def _offer(self, m: Module, scale: ScaleMeans, word: Value, last: Value) -> None:
+        """Results, as they come, into the queue in front of the port."""
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=len(scale.results.as_value()) + 1, depth=RESULT_WORDS)
+        payload = self.result.payload
+        m.d.comb += [
+            queue.w_en.eq(delayed(m, word, 1 + SCALE_LATENCY, "word", reset=True)),
+            queue.w_data.eq(Cat(scale.results, delayed(m, last, 1 + SCALE_LATENCY, "last"))),
+            self.result.valid.eq(queue.r_rdy), queue.r_en.eq(self.result.ready),
+            Cat(payload.data, payload.last).eq(queue.r_data), payload.keep.eq(Const(-1, len(payload.keep)))]
 
     @staticmethod
     def _bit(bank: Value) -> Value:

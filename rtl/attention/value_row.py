@@ -19,8 +19,8 @@ class ValueRow(wiring.Component):
     ``values`` to the word ``chunk`` of ``bank``, which ``rescale`` takes down first, or begins it where ``first`` is high; the
     same word again ``rescale.LOOP`` cycles later at the earliest. With ``close`` the slot's total becomes that of the bank.
 
-    A bank that is ``owned`` does not step; it is read: while its bit of ``read`` is high, the word at ``read_chunk`` is taken,
-    and stays. ``sums`` is that of ``word_bank``, ``totals`` those of both.
+    A bank that is ``owned`` does not step; it is read: ``sums`` is the word that was at ``read_chunk`` in the cycle before, of
+    ``word_bank``, and ``totals`` are those of both.
     """
 
     def __init__(self, *, lanes: int, chunks: int, value: Shape, weights: data.StructLayout, rescale: ShiftedSums | ScaledSums,
@@ -39,7 +39,7 @@ class ValueRow(wiring.Component):
             "write": In(1), "write_slot": In(range(slots)), "entry": In(weights),
             "step": In(1), "slot": In(range(slots)), "first": In(1), "close": In(1), "bank": In(1), "chunk": In(chunk),
             "values": In(data.ArrayLayout(value, lanes)),
-            "owned": In(BANKS), "read": In(BANKS), "read_chunk": In(chunk), "word_bank": In(1),
+            "owned": In(BANKS), "read_chunk": In(chunk), "word_bank": In(1),
             "sums": Out(data.ArrayLayout(self.sum_shape, lanes)), "totals": Out(data.ArrayLayout(self.total, BANKS))})
 
     def elaborate(self, platform: object) -> Module:
@@ -68,8 +68,7 @@ class ValueRow(wiring.Component):
             memory = Memory(shape=data.ArrayLayout(self.sum_shape, self.lanes), depth=self.chunks, init=[])
             m.submodules[f"sums_{bank}"] = memory
             write, read = memory.write_port(), memory.read_port()
-            m.d.comb += [write.en.eq(adds & (add_bank == bank)), write.addr.eq(add_chunk),
-                         read.en.eq(~self.owned[bank] | self.read[bank]),
+            m.d.comb += [write.en.eq(adds & (add_bank == bank)), write.addr.eq(add_chunk), read.en.eq(1),
                          read.addr.eq(Mux(self.owned[bank], self.read_chunk, self.chunk))]
             words.append(read.data)
             writes.append(write)
