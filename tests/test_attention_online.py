@@ -1,6 +1,7 @@
 """Claims about the parts that only `softmax.algorithm: online` has, and about an engine of them."""
 
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tilewright.families.attention import AttentionSpec
 from tilewright.families.attention_hardware import cycle_engine, stream_rtlil
 from tilewright.families.attention_harness import harness
 from tilewright.families.attention_ports import ports
-from tilewright.families.attention_stimulus import as_case, with_result
+from tilewright.families.attention_stimulus import Stimulus, as_case, with_result
 from tilewright.families.attention_vectors import Job, write_case
 from tilewright.rtl.attention.online_weights import OnlineWeights
 from tilewright.rtl.attention.rescale import ScaledSums
@@ -106,20 +107,25 @@ def test_weights_factors_and_totals_are_those_of_the_recurrence(mantissa_bits: i
             assert (weight, summed) == (expected, total), (row, key)
 
 
-@pytest.mark.parametrize("number", ["int8", "int16"])
-def test_the_engine_clamps_a_mean_beyond_its_values(number: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "target"), [("int8", "generic"), ("int16", "ecp5")])
+def test_the_engine_clamps_a_mean_beyond_its_values(number: str, target: str, tmp_path: Path) -> None:
+    """And equals golden on random jobs; with multiplier blocks as well as in plain logic."""
     of = spec(**attention_clamp.blocks(number))
     values = [value for name, value in attention_clamp.VALUES if name == number]
-    jobs = tuple(with_result(of, Job(*attention_clamp.operands(value), **attention_clamp.SCALES)) for value in values)
+    clamped = [with_result(of, Job(*attention_clamp.operands(value), **attention_clamp.SCALES)) for value in values]
+    stimulus = Stimulus(of, np.random.default_rng(3))
+    case = as_case(of, "clamp", (*clamped, *stimulus.jobs(stimulus.random_shapes(6))))
     described = ports(of)
     files = simulation_files(described, harness=harness(described), modules=("attention_ports", "attention_tests"),
                              benches=("cosim.attention_tests",))
-    files[f"rtl/{of.design}.v"] = rtlil_to_verilog(stream_rtlil(of))
+    files[f"rtl/{of.design}.v"] = rtlil_to_verilog(stream_rtlil(of, target=target))
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    case = as_case(of, "clamp", jobs)
-    write_case(tmp_path / "sim" / "vectors" / "clamp", of, case)
-    outcome = run_harness(build_harness(tmp_path, cache=CACHE), tmp_path / "sim" / "vectors" / "clamp")
-    assert outcome.passed, outcome.message
-    assert outcome.values == 4 * len(jobs) and outcome.counters["cycles"] == case.cycles
+    blocks = [Path(str(resources.files("tilewright.boards") / "ecp5_models.v"))] if target == "ecp5" else []
+    engine = build_harness(tmp_path, sources=[tmp_path / "rtl" / f"{of.design}.v", *blocks], top=of.design, cache=CACHE)
+    write_case(tmp_path / "clamp", of, case)
+    for stall in (0.0, 0.5):
+        outcome = run_harness(engine, tmp_path / "clamp", stall=stall)
+        assert outcome.passed and outcome.values == sum(job.q.size for job in case.jobs), outcome.message
+        assert stall or outcome.counters["cycles"] == case.cycles
