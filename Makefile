@@ -1,6 +1,6 @@
 # make demo   install, build the default design, prove it, route it, let it read digits, show the report
 # make test   the test suite           make check   ruff, mypy on the installed package, import-linter
-# make proof  every numeric unit over every input code, or a million samples; what passed is kept by content
+# make proof  every numeric unit over every input code, or a million samples; what passed is kept by content; attention in volume
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -19,6 +19,7 @@ test: $(VENV)/ready
 
 proof: $(VENV)/ready
 	$(BIN)/tilewright verify --unit all
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/volume_*.py
 
 # Folders are mapped to tilewright.*: only an installed copy looks to static tools as it does to Python.
 check: $(VENV)/ready

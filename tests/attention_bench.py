@@ -1,0 +1,29 @@
+"""Attention engines under the compiled harness, for tests."""
+
+from pathlib import Path
+
+from gemm_designs import CACHE
+from tilewright.build import build
+from tilewright.design import Design
+from tilewright.sim.runner import build_harness, run_harness
+
+STALLS = (0.2, 0.5, 0.9)
+RESETS = (7, 60, 200)
+
+
+def prove(design: Design, folder: Path) -> int:
+    """RTL == golden on the build's vectors: free and on the cycle model's schedule, stalled, reset; values compared."""
+    built = build(design, folder).folder
+    harness = build_harness(built, cache=CACHE)
+    values = 0
+    for vectors in sorted((built / "sim" / "vectors").iterdir()):
+        free = run_harness(harness, vectors)
+        assert free.passed and free.values, free.message
+        assert free.counters["cycles"] == int((vectors / "cycles.txt").read_text())
+        resets = [cycle for cycle in RESETS if cycle < free.counters["cycles"]]
+        for options in (*({"stall": stall} for stall in STALLS), *({"stall": 0.3, "reset_at": cycle} for cycle in resets)):
+            run = run_harness(harness, vectors, **options)
+            assert run.passed, run.message
+            values += run.values
+        values += free.values
+    return values

@@ -1,0 +1,120 @@
+"""Claims about attention engines as hardware: every pair of choices that the schema allows equals the golden model."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from attention_bench import prove
+from gemm_designs import CACHE
+from tilewright.build import build
+from tilewright.design import Design, parse_design
+from tilewright.families.attention_hardware import stream_rtlil
+from tilewright.families.attention_stimulus import Stimulus
+from tilewright.families.attention_vectors import Case, case_files
+from tilewright.verify import verify
+
+# Sizes are small, so that pipelines, banks and slots are never long in the same state.
+MASKS: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 5},
+    "lambda": {"kind": "lambda", "sink": 2, "window": 4}, "prefix": {"kind": "prefix", "prefix": 3}}
+HEADS = {  # heads, kv_heads, tile_q: groups of one; a tile of whole groups; a group of whole tiles; no powers of two
+    "mha": (1, 1, 4), "whole_groups": (4, 2, 4), "whole_tiles": (8, 1, 2), "odd": (9, 3, 6)}
+CHUNKS = {"one": (4, 4), "fewer_than_rows": (6, 2), "as_the_loop": (5, 1), "many": (16, 2)}  # head_dim, lanes
+FORMATS = {
+    "int8": ("int8", "int8", "int8", "int8"), "wide": ("int16", "int8", "int16", "int16"),
+    "narrow": ("int4", "int4", "int4", "int8"), "mixed": ("int8", "int16", "int8", "int4")}
+WIDTHS = {"default": (10, 12, 4, 5), "fine": (12, 15, 1, 6), "coarse": (8, 8, 8, 3)}  # fraction, mantissa, guard, table
+JOBS = ((7, 11), (1, 40))  # queries, keys
+FACTORS: dict[str, tuple[str, ...]] = {
+    "mask": tuple(MASKS), "heads": tuple(HEADS), "chunks": tuple(CHUNKS), "formats": tuple(FORMATS), "widths": tuple(WIDTHS),
+    "algorithm": ("two_pass", "online_shift", "online")}
+
+
+def pairwise_rows(factors: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
+    """Rows in which every pair of levels of every two factors occurs: each time the row that brings most new pairs."""
+    names = list(factors)
+    missing = {(a, x, b, y) for a, b in combinations(names, 2) for x in factors[a] for y in factors[b]}
+    rows = [dict(zip(names, levels, strict=True)) for levels in product(*factors.values())]
+    while missing:
+        best = max(rows, key=lambda row: sum(pair in missing for pair in pairs(row)))
+        missing -= set(pairs(best))
+        yield best
+
+
+def pairs(row: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
+    """The pairs of levels in a row."""
+    return [(a, row[a], b, row[b]) for a, b in combinations(row, 2)]
+
+
+def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs: Sequence[tuple[int, int]] = JOBS) -> Design:
+    """The design of a row."""
+    heads, kv_heads, tile_q = HEADS[row["heads"]]
+    head_dim, lanes = CHUNKS[row["chunks"]]
+    fraction, mantissa_bits, guard_bits, table_bits = WIDTHS[row["widths"]]
+    text = yaml.safe_dump({
+        "design": "pairs", "family": "attention", "model": {"head_dim": head_dim, "heads": heads, "kv_heads": kv_heads},
+        "engine": {"tile_q": tile_q, "lanes": lanes}, "mask": MASKS[row["mask"]],
+        "softmax": {"algorithm": row["algorithm"], "fraction": fraction, "mantissa_bits": mantissa_bits,
+                    "guard_bits": guard_bits, "table_bits": table_bits},
+        "numbers": dict(zip(("q", "k", "v", "out"), FORMATS[row["formats"]], strict=True)),
+        "limits": {"queries": queries, "keys": keys}, "workload": [{"queries": m, "keys": n} for m, n in jobs]})
+    return parse_design(text.encode(), source="pairs.yaml")
+
+
+PLAIN = {"mask": "none", "heads": "mha", "chunks": "many", "formats": "int8", "widths": "default", "algorithm": "two_pass"}
+ROWS = list(pairwise_rows(FACTORS))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(row.values()))
+def test_every_pair_of_choices_equals_golden(row: dict[str, str], tmp_path: Path) -> None:
+    assert prove(design_of(row), tmp_path) > 1000
+
+
+@pytest.mark.parametrize("row", ROWS[::6], ids=lambda row: "-".join(row.values()))
+def test_verify_proves_it(row: dict[str, str], tmp_path: Path) -> None:
+    outcome = verify(build(design_of(row), tmp_path), cache=CACHE.parent)
+    assert outcome.passed, outcome.first_divergence
+    assert sum(check.vectors for check in outcome.checks) > 1000
+
+
+def test_a_workload_that_ends_before_a_reset_could_come_is_verified(tmp_path: Path) -> None:
+    outcome = verify(build(design_of(PLAIN, jobs=((1, 1),)), tmp_path / "build"), cache=CACHE.parent)
+    assert outcome.passed, outcome.first_divergence
+    assert any(check.name == "rtl == golden after reset in cycle 7: workload" for check in outcome.checks)
+
+
+@pytest.mark.parametrize("length", [1, 4, 7, 9])
+def test_keys_and_values_come_once_for_each_tile(length: int) -> None:
+    spec = design_of(PLAIN).spec
+    job = Stimulus(spec, np.random.default_rng(1)).job(length, length)
+    files = case_files(spec, Case("square", (job,)))
+    words = sum(files[f"{stream}.txt"].count("\n") * spec.lanes for stream in ("q", "k", "v", "result"))
+    assert words == length * spec.head_dim * (2 + 2 * -(-length // spec.tile_q))
+
+
+def memories(design: Design) -> dict[str, tuple[int, int]]:
+    """Width and depth of every memory of the RTL, by module and name; modules that stand for rows occur once."""
+    found, module = {}, ""
+    for line in stream_rtlil(design.spec).splitlines():
+        if line.startswith("module"):
+            module = line.split()[1]
+        elif match := re.match(r"\s*memory width (\d+) size (\d+) (\S+)", line):
+            found[f"{module} {match[3]}"] = int(match[1]), int(match[2])
+    return found
+
+
+@pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
+def test_no_memory_grows_with_the_sequence(algorithm: str) -> None:
+    short, long = (design_of(PLAIN | {"algorithm": algorithm}, keys=keys) for keys in (64, 65_536))
+    few, many = memories(short), memories(long)
+    assert few.keys() == many.keys()
+    assert {name: depth for name, (_, depth) in few.items()} == {name: depth for name, (_, depth) in many.items()}
+    for design, found in ((short, few), (long, many)):
+        bits = {name.rpartition("\\")[2]: width * depth for name, (width, depth) in found.items()}
+        assert design.spec.tile_q * bits["queries"] == design.spec.query_buffer_bits
+        assert design.spec.tile_q * (bits["sums_0"] + bits["sums_1"]) == design.spec.accumulator_bits

@@ -1,0 +1,73 @@
+"""Attention engines in volume, for `make proof`: the heads of BERT at its lengths, and configurations drawn at random."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from attention_bench import prove
+from gemm_designs import CACHE
+from tilewright.build import build
+from tilewright.design import Design, parse_design
+from tilewright.errors import UserError
+from tilewright.families.attention_stimulus import Stimulus, as_case
+from tilewright.families.attention_vectors import write_case
+from tilewright.sim.runner import build_harness, run_harness
+
+LENGTHS = (128, 384, 1024)  # BERT-base, 64 elements a head: Devlin et al., NAACL 2019, table 7 and appendix A
+CONFIGURATIONS = 48
+ALGORITHMS = ("two_pass", "online_shift", "online")
+
+
+def parsed(fields: dict[str, Any]) -> Design:
+    """A design of ``fields``."""
+    return parse_design(yaml.safe_dump({"design": "volume", "family": "attention", **fields}).encode(), source="volume.yaml")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("mask", ["none", "causal"])
+def test_heads_of_bert(mask: str, algorithm: str, tmp_path: Path) -> None:
+    design = parsed({"mask": mask, "softmax": {"algorithm": algorithm}, "workload": [{"queries": 8, "keys": 8}]})
+    harness = build_harness(build(design, tmp_path).folder, cache=CACHE)
+    for length in LENGTHS:
+        job = Stimulus(design.spec, np.random.default_rng(length)).job(length, length)
+        case = as_case(design.spec, "square", (job,))
+        folder = tmp_path / str(length)
+        write_case(folder, design.spec, case)
+        free, stalled = run_harness(harness, folder), run_harness(harness, folder, stall=0.3)
+        assert free.passed and stalled.passed, free.message or stalled.message
+        assert free.values == length * design.spec.head_dim
+        assert free.counters["cycles"] == case.cycles
+
+
+def drawn(seed: int) -> Design:
+    """A legal design of any shape: draws are repeated until the schema accepts one."""
+    rng = np.random.default_rng(seed)
+
+    def one_of(*choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    while True:
+        kv_heads, group = one_of(1, 1, 2, 3), one_of(1, 1, 2, 4, 8)
+        kind = one_of("none", "causal", "window", "lambda", "prefix")
+        numbers = {"window": one_of(1, 2, 5, 9), "sink": one_of(1, 2, 4), "prefix": one_of(1, 3, 10)}
+        asked = {"window": ("window",), "lambda": ("sink", "window"), "prefix": ("prefix",)}.get(kind, ())
+        queries = one_of(3, 16, 40)
+        formats = {name: one_of("int4", "int8", "int8", "int16") for name in ("q", "k", "v", "out")}
+        try:
+            return parsed({
+                "model": {"head_dim": one_of(4, 6, 8, 12, 16, 32, 64), "heads": kv_heads * group, "kv_heads": kv_heads},
+                "engine": {"tile_q": one_of(1, 2, 3, 4, 5, 8, 16), "lanes": one_of(1, 2, 3, 4, 6, 8, 16)},
+                "mask": {"kind": kind, **{name: numbers[name] for name in asked}},
+                "softmax": {"algorithm": one_of(*ALGORITHMS), "fraction": one_of(8, 10, 12), "table_bits": one_of(3, 5, 6),
+                            "mantissa_bits": one_of(8, 10, 12, 15), "guard_bits": one_of(0, 1, 4, 8)},
+                "numbers": formats, "limits": {"queries": queries, "keys": max(queries, one_of(8, 33, 64))},
+                "workload": [{"queries": 1, "keys": 8}]})
+        except UserError:
+            continue
+
+
+@pytest.mark.parametrize("seed", range(CONFIGURATIONS))
+def test_drawn_configuration(seed: int, tmp_path: Path) -> None:
+    assert prove(drawn(seed), tmp_path) > 100
