@@ -1,6 +1,7 @@
 """Measure what README quotes; a section each, results in ``benchmarks/results/<section>.json``.
 
     python benchmarks/measure.py cycles generation models simulation turnaround fresh synthesis board
+    python benchmarks/measure.py attention attention_error attention_synthesis
 
 Wall-clock figures are from one machine and the run that the file names; ratios within a section hold better.
 """
@@ -200,9 +201,88 @@ def board() -> list[dict[str, Any]]:
     return [{name: payload[name] for name in kept}]
 
 
+def _attention(*overrides: str) -> Any:
+    from tilewright.design import load_design
+
+    return load_design(ROOT / "examples" / "attention_prefill.yaml", [
+        "model={head_dim: 64, heads: 1, kv_heads: 1}", "limits={queries: 1024, keys: 1024}", *overrides])
+
+
+def attention() -> list[dict[str, Any]]:
+    """64 multipliers, one head of 64, self-attention: cycles, words at the ports, bits on the chip; model and counter."""
+    import numpy as np
+    from tilewright.build import build
+    from tilewright.families.attention_stimulus import Stimulus, as_case
+    from tilewright.families.attention_vectors import write_case
+    from tilewright.sim.runner import build_harness, run_harness
+
+    rows = []
+    for mask in ("none", "causal", "{kind: window, window: 128}", "{kind: lambda, sink: 4, window: 124}"):
+        design = _attention(f"design=attention_{mask.strip('{').split(':')[-1].strip()[:4].strip(' }')}", f"mask={mask}",
+                            "workload=[{queries: 8, keys: 8}]")
+        spec, folder = design.spec, build(design, BUILD).folder
+        harness = build_harness(folder)
+        for length in (128, 256, 384, 512, 1024):
+            job = Stimulus(spec, np.random.default_rng(length)).job(length, length)
+            with tempfile.TemporaryDirectory() as name:
+                case = as_case(spec, "square", (job,))
+                write_case(Path(name), spec, case)
+                run = run_harness(harness, Path(name))
+                beats = sum((Path(name) / f"{stream}.txt").read_text().count("\n") for stream in ("q", "k", "v", "result"))
+            if not run.passed:
+                raise SystemExit(run.message)
+            products = 2 * length * length * spec.head_dim / spec.macs_per_cycle
+            rows.append({"mask": spec.mask.kind, "length": length, "model": case.cycles, "measured": run.counters["cycles"],
+                         "of_unmasked_products": round(run.counters["cycles"] / products, 4), "words": beats * spec.lanes,
+                         "on_chip_bits": spec.on_chip_bits})
+    return rows
+
+
+def attention_error() -> list[dict[str, Any]]:
+    """Golden model against float64, one head of 64, int8 in, results in 1/16 of a value's unit: how far they are off."""
+    import numpy as np
+    from tilewright.families.attention_stimulus import golden
+    from tilewright.families.attention_vectors import Job
+    from tilewright.sim.golden.attention import float_attention
+    from tilewright.sim.golden.requantize import quantize_scale
+
+    rows = []
+    for algorithm in ("two_pass", "online_shift", "online"):
+        design = _attention("mask=none", f"softmax.algorithm={algorithm}", "numbers.out=int16",
+                            "workload=[{queries: 8, keys: 8}]")
+        spec = design.spec
+        for length in (16, 64, 256, 1024):
+            rng = np.random.default_rng(length)
+            q, k, v = (rng.integers(-127, 128, (1, count, 64)) for count in (64, length, length))
+            deviation = 2.0 / (127**2 / 3 * 8)  # scores of 2 natural logarithms
+            multiplier, shift = quantize_scale(deviation * (1 << spec.fraction))
+            job = Job(q=q, k=k, v=v, score_multiplier=multiplier, score_shift=shift, out_scale=65535)
+            exact = float_attention(q, k, v, mask=spec.mask, score_scale=multiplier / 2**shift / (1 << spec.fraction),
+                                    out_scale=65535 / 4096)
+            error = np.abs(golden(spec, job) - exact) / (65535 / 4096)
+            rows.append({"algorithm": algorithm, "keys": length, "largest": round(float(error.max()), 4),
+                         "mean": round(float(error.mean()), 4), "unit": "of a value's unit in the last place"})
+    return rows
+
+
+def attention_synthesis() -> list[dict[str, Any]]:
+    """64 multipliers, one head of 64, causal, 1024 keys, on an ECP5-85F grade 6: three seeds, alone behind registers."""
+    from tilewright.devices import load_device
+    from tilewright.synth import flow
+
+    design = _attention("design=attention_64", "mask=causal", "workload=[{queries: 8, keys: 8}]")
+    outcome = flow.run(design, flow.Target(load_device("ecp5-85f"), None), seeds=range(1, 4),
+                       cache=BUILD / ".cache" / "synth", results=BUILD / design.name, time_limit=3600.0, jobs=2,
+                       say=lambda text: print(text, file=sys.stderr))
+    payload = outcome.payload()
+    kept = ("fmax_mhz", "fmax_median_mhz", "lut", "ff", "dsp", "bram", "carry", "blocks", "critical_path")
+    return [{name: payload[name] for name in kept}]
+
+
 SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "cycles": cycles, "generation": generation, "models": models, "simulation": simulation, "turnaround": turnaround,
-    "fresh": fresh, "synthesis": synthesis, "board": board}
+    "fresh": fresh, "synthesis": synthesis, "board": board, "attention": attention, "attention_error": attention_error,
+    "attention_synthesis": attention_synthesis}
 
 
 def main() -> int:
