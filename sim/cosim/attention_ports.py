@@ -14,11 +14,12 @@ k, v       kv head, tile of ``tile_q`` rows, key that the tile meets, chunk
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from .beats import Lanes, Place, ResultBeat
+from .cases import StreamCase, lines_of
 
 JOB_FIELDS = ("queries", "keys", "score_multiplier", "score_shift", "out_scale")  # columns of jobs.txt
 STREAMS = ("q", "k", "v", "result")
@@ -90,7 +91,7 @@ class AttentionPorts:
 
     def jobs(self, vectors: Path) -> "list[Job]":
         """The jobs of a vectors folder."""
-        return [Job(*map(int, line)) for line in _lines(vectors / "jobs.txt")]
+        return [Job(*map(int, line)) for line in lines_of(vectors / "jobs.txt")]
 
     def tile_keys(self, job: Job, tile: int) -> int:
         """How many keys tile ``tile`` of a kv head meets."""
@@ -145,23 +146,20 @@ class AttentionPorts:
                      text=text)
 
 
-@dataclass(frozen=True)
-class Case:
+@dataclass(frozen=True, kw_only=True)
+class Case(StreamCase):
     """The files of one vectors folder, beats packed as they appear on the ports."""
 
-    name: str
-    jobs: list[Job]
+    STREAMS: ClassVar[tuple[str, ...]] = STREAMS
     q: list[int]
     k: list[int]
     v: list[int]
-    result: list[tuple[int, int]]  # data, keep
-    cycles: int | None = None  # counter_cycles of the whole case when nothing stalls
 
     @classmethod
     def load(cls, folder: Path, ports: AttentionPorts) -> "Case":
         """Read a folder; ``ValueError`` when the files do not fit the jobs."""
         def beats(stream: str) -> list[int]:
-            return [getattr(ports, stream).pack(map(int, line)) for line in _lines(folder / f"{stream}.txt")]
+            return [getattr(ports, stream).pack(map(int, line)) for line in lines_of(folder / f"{stream}.txt")]
 
         keep = (1 << ports.result.lanes) - 1
         cycles = folder / "cycles.txt"
@@ -176,41 +174,6 @@ class Case:
                     f"{folder / stream}.txt: {len(getattr(case, stream))} beats; the jobs take {expected}")
         return case
 
-    @classmethod
-    def load_all(cls, folder: Path, ports: AttentionPorts) -> "list[Case]":
-        """Every case below ``folder``, by name; at least one."""
-        cases = [cls.load(path.parent, ports) for path in sorted(folder.glob("*/jobs.txt"))]
-        if not cases:
-            raise ValueError(f"{folder}: no vectors")
-        return cases
-
-    @classmethod
-    def joined(cls, cases: "Sequence[Case]") -> "Case":
-        """The jobs of all cases, one behind the other."""
-        return cls(
-            name="+".join(case.name for case in cases),
-            jobs=[job for case in cases for job in case.jobs],
-            q=[beat for case in cases for beat in case.q],
-            k=[beat for case in cases for beat in case.k],
-            v=[beat for case in cases for beat in case.v],
-            result=[beat for case in cases for beat in case.result],
-        )
-
-    def only(self, number: int, ports: AttentionPorts) -> "Case":
-        """Job ``number`` alone."""
-        streams = {}
-        for stream in STREAMS:
-            first = sum(ports.count(stream, job) for job in self.jobs[:number])
-            streams[stream] = getattr(self, stream)[first : first + ports.count(stream, self.jobs[number])]
-        return Case(name=f"{self.name}[{number}]", jobs=[self.jobs[number]], **streams)
-
-    def last(self, stream: str, ports: AttentionPorts) -> list[int]:
-        """The ``last`` bit of every beat of ``stream``."""
-        bits: list[int] = []
-        for count in (ports.count(stream, job) for job in self.jobs):
-            bits += [0] * (count - 1) + [1]
-        return bits
-
 
 def load_ports(path: Path) -> AttentionPorts:
     """The ports that ``design.json`` describes."""
@@ -218,7 +181,3 @@ def load_ports(path: Path) -> AttentionPorts:
     for name in STREAMS:
         values[name] = Lanes(**values[name])
     return AttentionPorts(**{name: values[name] for name in AttentionPorts.__dataclass_fields__})
-
-
-def _lines(path: Path) -> list[list[str]]:
-    return [line.split() for line in path.read_text().splitlines()]

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import cocotb
 
 from .beats import Place, ResultBeat
+from .cases import StreamCase
 from .streams import Bench, MismatchError, Sink, Source
 
 FOLDER = Path(__file__).resolve().parents[1]
@@ -44,20 +45,6 @@ class EnginePorts(Protocol):
         self, number: int, job: Any, beat: int, expected: ResultBeat, actual: ResultBeat, cycle: int
     ) -> Place:
         """What is wrong with a result beat."""
-
-
-class Case(Protocol):
-    """Jobs and their beats. Each input stream is an attribute: beats as numbers, or tuples of them where there is no `last`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def jobs(self) -> Sequence[Any]: ...
-    @property
-    def result(self) -> Sequence[tuple[int, int]]: ...
-    @property
-    def cycles(self) -> int | None: ...
-    def last(self, stream: str, ports: Any) -> list[int]: ...
 
 
 class EngineBench(Bench):
@@ -96,7 +83,7 @@ class EngineBench(Bench):
         """Offer a job, legal or not; nothing else."""
         self.job.send([tuple(getattr(job, name) & ((1 << width) - 1) for name, width in self.ports.job.items())])
 
-    def send(self, case: Case, *, but: Sequence[str] = ()) -> None:
+    def send(self, case: StreamCase, *, but: Sequence[str] = ()) -> None:
         """Offer every stream of a case, except those named, and expect its results."""
         for job in case.jobs:
             self.send_job(job)
@@ -173,7 +160,7 @@ class EngineBench(Bench):
         return ERROR_NONE
 
 
-async def equals_golden(engine: EngineBench, cases: Sequence[Case]) -> None:
+async def equals_golden(engine: EngineBench, cases: Sequence[StreamCase]) -> None:
     """Every case from reset, nothing stalls."""
     for case in cases:
         await engine.reset()
@@ -181,7 +168,7 @@ async def equals_golden(engine: EngineBench, cases: Sequence[Case]) -> None:
         await engine.finish()
 
 
-async def counts_as_predicted(engine: EngineBench, cases: Sequence[Case]) -> None:
+async def counts_as_predicted(engine: EngineBench, cases: Sequence[StreamCase]) -> None:
     """Cycles as predicted when nothing stalls; no output stall is counted then."""
     predicted = [case for case in cases if case.cycles is not None]
     assert predicted, "no case has a cycles.txt"
@@ -197,7 +184,7 @@ async def counts_as_predicted(engine: EngineBench, cases: Sequence[Case]) -> Non
         engine.demand(stalled == 0, f"{case.name}: {stalled} output stalls although result_ready never fell")
 
 
-async def slow_ports_only_cost_time(engine: EngineBench, case: Case) -> None:
+async def slow_ports_only_cost_time(engine: EngineBench, case: StreamCase) -> None:
     """Each port in turn crawls while the others run: the parts of a job drift as far apart as they can."""
     ports: list[Source | Sink] = [*engine.sources, engine.result]
     for slow in ports:
@@ -208,7 +195,7 @@ async def slow_ports_only_cost_time(engine: EngineBench, case: Case) -> None:
         await engine.finish()
 
 
-async def offers_hold(engine: EngineBench, case: Case) -> None:
+async def offers_hold(engine: EngineBench, case: StreamCase) -> None:
     """``valid`` comes while ``ready`` is low, and the offer holds."""
     await engine.reset()
     engine.send(case)
@@ -220,7 +207,7 @@ async def offers_hold(engine: EngineBench, case: Case) -> None:
     await engine.finish()
 
 
-async def reset_leaves_no_trace(engine: EngineBench, cases: Sequence[Case], stream: str) -> None:
+async def reset_leaves_no_trace(engine: EngineBench, cases: Sequence[StreamCase], stream: str) -> None:
     """Reset in a random cycle of a job; then the case runs as if from power-on, to the cycle.
 
     ``stream`` tells how long a case without a ``cycles.txt`` takes.
@@ -239,7 +226,7 @@ async def reset_leaves_no_trace(engine: EngineBench, cases: Sequence[Case], stre
             engine.demand(measured == case.cycles, f"{measured} cycles after a reset, predicted {case.cycles}")
 
 
-async def refuses(engine: EngineBench, job: Any, code: int, good: Case) -> None:
+async def refuses(engine: EngineBench, job: Any, code: int, good: StreamCase) -> None:
     """``job`` is taken and dropped with ``code``, nothing touched; ``good`` runs behind it."""
     engine.send_job(job)
     await engine.run(until=lambda: engine.job.finished, patience=ANSWER_CYCLES)
@@ -261,7 +248,9 @@ def misplaced(engine: EngineBench, beats: Sequence[int], when: str) -> Iterator[
     return zip(kept, [0] * (len(kept) - 1) + [1], strict=True)
 
 
-async def survives_a_misplaced_last(engine: EngineBench, bad: Case, good: Case, *, stream: str, when: str, code: int) -> None:
+async def survives_a_misplaced_last(
+    engine: EngineBench, bad: StreamCase, good: StreamCase, *, stream: str, when: str, code: int
+) -> None:
     """The job completes, ``error`` says which frame was wrong, and the next job is exact."""
     await engine.reset()
     for queued in (False, True):  # the next job arrives after the bad one, then right behind it

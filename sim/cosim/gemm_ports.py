@@ -15,11 +15,12 @@ input_stationary   m tile, k: A[m0+lane][k]  k tile, n: B[k0+lane][n]  m tile, n
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from .beats import Lanes, Place, ResultBeat
+from .cases import StreamCase, lines_of
 
 OUTPUT_STATIONARY = "output_stationary"
 WEIGHT_STATIONARY = "weight_stationary"
@@ -80,7 +81,7 @@ class GemmPorts:
 
     def jobs(self, vectors: Path) -> "list[Job]":
         """The jobs of a vectors folder."""
-        return [Job(*map(int, line)) for line in _lines(vectors / "jobs.txt")]
+        return [Job(*map(int, line)) for line in lines_of(vectors / "jobs.txt")]
 
     @property
     def beats(self) -> dict[str, tuple[str, int, str]]:
@@ -141,23 +142,20 @@ class GemmPorts:
         return Place(index=(row, column), lane=wrong, unit=unit, expected=wanted[lane], actual=got[lane], text=text)
 
 
-@dataclass(frozen=True)
-class Case:
+@dataclass(frozen=True, kw_only=True)
+class Case(StreamCase):
     """The files of one vectors folder, beats packed as they appear on the ports."""
 
-    name: str
-    jobs: list[Job]
+    STREAMS: ClassVar[tuple[str, ...]] = ("act", "weight", "channel", "result")
     act: list[int]
     weight: list[int]
     channel: list[tuple[int, ...]]
-    result: list[tuple[int, int]]  # data, keep
-    cycles: int | None = None  # counter_cycles of the whole case when nothing stalls
 
     @classmethod
     def load(cls, folder: Path, ports: GemmPorts) -> "Case":
         """Read a folder; ``ValueError`` when the files do not fit the jobs."""
         result = []
-        for line in _lines(folder / "result.txt"):
+        for line in lines_of(folder / "result.txt"):
             keep = sum(1 << lane for lane, word in enumerate(line) if word != "-")
             result.append((ports.result.pack(0 if word == "-" else int(word) for word in line), keep))
         columns = [CHANNEL_FIELDS.index(name) for name in ports.channel]
@@ -166,12 +164,12 @@ class Case:
         case = cls(
             name=folder.name,
             jobs=ports.jobs(folder),
-            act=[ports.act.pack(map(int, line)) for line in _lines(folder / "act.txt")],
-            weight=[ports.weight.pack(map(int, line)) for line in _lines(folder / "weight.txt")],
+            act=[ports.act.pack(map(int, line)) for line in lines_of(folder / "act.txt")],
+            weight=[ports.weight.pack(map(int, line)) for line in lines_of(folder / "weight.txt")],
             channel=[
                 tuple(int(line[column]) & ((1 << width) - 1)
                       for column, width in zip(columns, widths, strict=True))
-                for line in (_lines(folder / "channel.txt") if columns else ())
+                for line in (lines_of(folder / "channel.txt") if columns else ())
             ],
             result=result,
             cycles=int(cycles.read_text()) if cycles.exists() else None,
@@ -183,41 +181,6 @@ class Case:
                     f"{folder / stream}.txt: {len(getattr(case, stream))} beats; the jobs take {expected}")
         return case
 
-    @classmethod
-    def load_all(cls, folder: Path, ports: GemmPorts) -> "list[Case]":
-        """Every case below ``folder``, by name; at least one."""
-        cases = [cls.load(path.parent, ports) for path in sorted(folder.glob("*/jobs.txt"))]
-        if not cases:
-            raise ValueError(f"{folder}: no vectors")
-        return cases
-
-    @classmethod
-    def joined(cls, cases: "Sequence[Case]") -> "Case":
-        """The jobs of all cases, one behind the other."""
-        return cls(
-            name="+".join(case.name for case in cases),
-            jobs=[job for case in cases for job in case.jobs],
-            act=[beat for case in cases for beat in case.act],
-            weight=[beat for case in cases for beat in case.weight],
-            channel=[beat for case in cases for beat in case.channel],
-            result=[beat for case in cases for beat in case.result],
-        )
-
-    def only(self, number: int, ports: GemmPorts) -> "Case":
-        """Job ``number`` alone; it must bring its own weights."""
-        streams = {}
-        for stream in ("act", "weight", "channel", "result"):
-            first = sum(ports.count(stream, job) for job in self.jobs[:number])
-            streams[stream] = getattr(self, stream)[first : first + ports.count(stream, self.jobs[number])]
-        return Case(name=f"{self.name}[{number}]", jobs=[self.jobs[number]], **streams)
-
-    def last(self, stream: str, ports: GemmPorts) -> list[int]:
-        """The ``last`` bit of every beat of ``stream``."""
-        bits: list[int] = []
-        for count in (ports.count(stream, job) for job in self.jobs):
-            bits += [0] * (count - 1) + [1] * min(count, 1)
-        return bits
-
 
 def load_ports(path: Path) -> GemmPorts:
     """The ports that ``design.json`` describes."""
@@ -225,7 +188,3 @@ def load_ports(path: Path) -> GemmPorts:
     for name in ("act", "weight", "result"):
         values[name] = Lanes(**values[name])
     return GemmPorts(**{name: values[name] for name in GemmPorts.__dataclass_fields__ if name in values})
-
-
-def _lines(path: Path) -> list[list[str]]:
-    return [line.split() for line in path.read_text().splitlines()]
