@@ -13,7 +13,7 @@ import jinja2
 from tilewright.sim import verilator
 from tilewright.sim.ports import Ports
 
-SHARED = ("__init__", "beats", "engine_bench", "results", "streams")  # modules of ``cosim`` that belong to no family
+SHARED = ("__init__", "beats", "cases", "engine_bench", "results", "streams")  # modules of ``cosim`` that belong to no family
 
 
 def simulation_files(
