@@ -13,7 +13,6 @@ from importlib.resources import files
 from types import ModuleType
 from typing import Any
 
-import jinja2
 from tilewright.rtl.register_file import Register
 
 ACCESS_TEXT = {
@@ -161,6 +160,8 @@ def description(info: DriverInfo) -> dict[str, Any]:
 
 def driver_files(info: DriverInfo) -> dict[str, str]:
     """Path in the build folder -> text, for every file of ``driver/``: a Python package, and the map."""
+    import jinja2  # which registers as hardware do not need
+
     def rendered(template: str, **values: Any) -> str:
         text = (files("tilewright.templates") / "driver" / template).read_text()
         environment = jinja2.Environment(

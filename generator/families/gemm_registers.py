@@ -1,7 +1,5 @@
 """The register map and the streams of a GEMM engine, as its drivers see them."""
 
-from tilewright import serial_transport
-from tilewright.families import gemm_device, gemm_job, gemm_vectors
 from tilewright.families.gemm import GemmSpec
 from tilewright.formats import IntFormat
 from tilewright.registers import (
@@ -139,6 +137,9 @@ def _element(number: IntFormat) -> tuple[StreamField, ...]:
 
 def driver_info(spec: GemmSpec, design_hash: str) -> DriverInfo:
     """All that the driver folder of one design says."""
+    from tilewright import serial_transport
+    from tilewright.families import gemm_device, gemm_job, gemm_vectors  # NumPy, which Verilog does not need
+
     streams = [
         StreamInfo("act", "s_axis_act", spec.act_lanes, _element(spec.act), "elements of A", 0),
         StreamInfo("weight", "s_axis_weight", spec.weight_lanes, _element(spec.weight), "elements of B", 1),
