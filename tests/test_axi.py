@@ -11,6 +11,7 @@ from tilewright.families.gemm_hardware import engine
 from tilewright.families.gemm_registers import registers
 from tilewright.registers import hardware
 from tilewright.rtl.gemm.axi_top import GemmAxi
+from tilewright.sim.project import SHARED
 from tilewright.sim.runner import Check, run_cocotb
 
 BENCH = "cosim.gemm_axi_tests"
@@ -32,7 +33,7 @@ def axi_folder(folder: Path, spec: GemmSpec) -> Path:
     """A build folder of the AXI top with its benches."""
     source = Path(tilewright.sim.cosim.__path__[0])
     benches = {f"cosim/{name}.py": (source / f"{name}.py").read_text()
-               for name in ("__init__", "beats", "gemm_ports", "gemm_axi_bench", "gemm_axi_tests")}
+               for name in (*SHARED, "gemm_ports", "gemm_axi_bench", "gemm_axi_tests")}
     top = GemmAxi(engine=engine(spec), registers=hardware(registers(spec, HASH)))
     return make_folder(folder, spec, top, make_cases(spec), benches)
 
