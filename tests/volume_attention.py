@@ -16,7 +16,7 @@ from tilewright.families.attention_vectors import write_case
 from tilewright.sim.runner import build_harness, run_harness
 
 LENGTHS = (128, 384, 1024)  # BERT-base, 64 elements a head: Devlin et al., NAACL 2019, table 7 and appendix A
-CONFIGURATIONS = 48
+CONFIGURATIONS = 16
 ALGORITHMS = ("two_pass", "online_shift", "online")
 
 
