@@ -64,6 +64,14 @@ class Stimulus:
             out_scale = int(self.rng.choice([0, 1, (1 << spec.out_scale_width) - 1, out_scale, out_scale]))
         return {"score_multiplier": multiplier, "score_shift": shift, "out_scale": out_scale}
 
+    def tied(self) -> Job:
+        """Equal weights of one key or two, their mean halved: many results lie in the middle between two integers."""
+        spec = self.spec
+        queries, keys = min(2, spec.limits.queries), min(2, spec.limits.keys)
+        q = self.uniform(spec.q, (spec.heads, queries, spec.head_dim))
+        k, v = (self.uniform(number, (spec.kv_heads, keys, spec.head_dim)) for number in (spec.k, spec.v))
+        return with_result(spec, Job(q=q, k=k, v=v, score_multiplier=0, score_shift=0, out_scale=1 << 11))
+
     def job(self, queries: int, keys: int, *, extreme: bool = False, rising: bool = False) -> Job:
         """A job with its golden result; ``rising``: keys in the order of the first query's scores, so that all rescale."""
         spec = self.spec
@@ -126,7 +134,7 @@ def cases(spec: AttentionSpec, *, seed: int) -> Iterator[Case]:
     """Corner operands on corner shapes first, then the workload, then random shapes back to back."""
     stimulus = Stimulus(spec, np.random.default_rng([seed, 1]))
     corners = [JobFields(queries=1, keys=1), *stimulus.random_shapes(8)]
-    yield as_case(spec, "corners", stimulus.jobs(corners, extreme=True))
+    yield as_case(spec, "corners", (*stimulus.jobs(corners, extreme=True), stimulus.tied()))
     yield as_case(spec, "workload", stimulus.jobs(spec.workload))
     for number in range(2):
         yield as_case(spec, f"random_{number}", stimulus.jobs(stimulus.random_shapes(8)))
