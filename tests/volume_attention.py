@@ -16,7 +16,7 @@ from tilewright.families.attention_vectors import write_case
 from tilewright.sim.runner import build_harness, run_harness
 
 LENGTHS = (128, 384, 1024)  # BERT-base, 64 elements a head: Devlin et al., NAACL 2019, table 7 and appendix A
-CONFIGURATIONS = 16
+CONFIGURATIONS = 8
 ALGORITHMS = ("two_pass", "online_shift", "online")
 
 
@@ -25,8 +25,7 @@ def parsed(fields: dict[str, Any]) -> Design:
     return parse_design(yaml.safe_dump({"design": "volume", "family": "attention", **fields}).encode(), source="volume.yaml")
 
 
-@pytest.mark.parametrize(("mask", "algorithm"), [
-    ("none", "two_pass"), ("none", "online"), ("causal", "two_pass"), ("causal", "online_shift")])
+@pytest.mark.parametrize(("mask", "algorithm"), [("none", "two_pass"), ("causal", "online")])
 def test_heads_of_bert(mask: str, algorithm: str, tmp_path: Path) -> None:
     design = parsed({"mask": mask, "softmax": {"algorithm": algorithm}, "workload": [{"queries": 8, "keys": 8}]})
     harness = build_harness(build(design, tmp_path).folder, cache=CACHE)
