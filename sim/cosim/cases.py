@@ -36,12 +36,12 @@ class StreamCase:
     @classmethod
     def joined(cls, cases: Sequence[Self]) -> Self:
         """The jobs of all cases, one behind the other."""
-        streams = {stream: [beat for case in cases for beat in getattr(case, stream)] for stream in cls.STREAMS}
+        streams: dict[str, Any] = {stream: [beat for case in cases for beat in getattr(case, stream)] for stream in cls.STREAMS}
         return cls(name="+".join(case.name for case in cases), jobs=[job for case in cases for job in case.jobs], **streams)
 
     def only(self, number: int, ports: Any) -> Self:
         """Job ``number`` alone; it must need nothing of the job before."""
-        streams = {}
+        streams: dict[str, Any] = {}
         for stream in self.STREAMS:
             first = sum(ports.count(stream, job) for job in self.jobs[:number])
             streams[stream] = getattr(self, stream)[first : first + ports.count(stream, self.jobs[number])]
