@@ -213,8 +213,8 @@ def attention() -> list[dict[str, Any]]:
     """64 multipliers, one head of 64, self-attention: cycles, words at the ports, bits on the chip; model and counter."""
     import numpy as np
     from tilewright.build import build
-    from tilewright.families.attention_stimulus import Stimulus, as_case
-    from tilewright.families.attention_vectors import write_case
+    from tilewright.families.attention.stimulus import Stimulus, as_case
+    from tilewright.families.attention.vectors import write_case
     from tilewright.sim.runner import build_harness, run_harness
 
     rows = []
@@ -242,8 +242,8 @@ def attention() -> list[dict[str, Any]]:
 def _attention_error(algorithm: str, mask: str, queries: int, keys: int) -> Any:
     """Deviation of each result from float64, (queries, 64), in units of a value's last place; int8 in, sixteenths out."""
     import numpy as np
-    from tilewright.families.attention_stimulus import golden
-    from tilewright.families.attention_vectors import Job
+    from tilewright.families.attention.stimulus import golden
+    from tilewright.families.attention.vectors import Job
     from tilewright.sim.golden.attention import float_attention
     from tilewright.sim.golden.requantize import quantize_scale
 

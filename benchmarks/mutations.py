@@ -91,7 +91,7 @@ def generate(number: int, output: Path) -> None:
     sys.modules[mutation.module] = module
     exec(compile(source.replace(mutation.old, mutation.new), found.origin, "exec"), module.__dict__)
     from tilewright.emit import rtlil_to_verilog
-    from tilewright.families.gemm_hardware import stream_rtlil
+    from tilewright.families.gemm.hardware import stream_rtlil
 
     output.write_text(rtlil_to_verilog(stream_rtlil(design(mutation).spec)))
 

@@ -9,8 +9,8 @@ import numpy as np
 from gemm_designs import TEST_BUILD, design
 from tilewright.build import build
 from tilewright.design import Design
-from tilewright.families.gemm_stimulus import Stimulus, as_case
-from tilewright.families.gemm_vectors import write_case
+from tilewright.families.gemm.stimulus import Stimulus, as_case
+from tilewright.families.gemm.vectors import write_case
 
 TOP = "faulty"
 

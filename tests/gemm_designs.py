@@ -9,8 +9,8 @@ import numpy as np
 import pyosys
 from tilewright.build import build
 from tilewright.design import Design, parse_design
-from tilewright.families.gemm_stimulus import Stimulus, as_case
-from tilewright.families.gemm_vectors import write_case
+from tilewright.families.gemm.stimulus import Stimulus, as_case
+from tilewright.families.gemm.vectors import write_case
 from tilewright.sim.runner import HarnessResult, build_harness, run_harness
 
 ROOT = Path(__file__).parents[1]

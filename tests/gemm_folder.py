@@ -9,11 +9,11 @@ import numpy as np
 from amaranth.lib import wiring
 from gemm_designs import TEST_BUILD
 from tilewright.emit import rtlil_to_verilog
-from tilewright.families.gemm import GemmSpec
-from tilewright.families.gemm_registers import driver_info
-from tilewright.families.gemm_runtime import GemmRuntime
-from tilewright.families.gemm_stimulus import Stimulus
-from tilewright.families.gemm_vectors import Case, Job, write_case
+from tilewright.families.gemm.registers import driver_info
+from tilewright.families.gemm.runtime import GemmRuntime
+from tilewright.families.gemm.spec import GemmSpec
+from tilewright.families.gemm.stimulus import Stimulus
+from tilewright.families.gemm.vectors import Case, Job, write_case
 from tilewright.registers import driver_files
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.sim.cosim.beats import Lanes

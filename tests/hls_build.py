@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tilewright.families.gemm import GemmSpec
-from tilewright.families.gemm_hls import hls_context
-from tilewright.families.gemm_vectors import Case, Job, write_case
+from tilewright.families.gemm.hls import hls_context
+from tilewright.families.gemm.spec import GemmSpec
+from tilewright.families.gemm.vectors import Case, Job, write_case
 from tilewright.formats import IntFormat
 from tilewright.hls import render_hls
 from tilewright.sim.golden.gemm import gemm

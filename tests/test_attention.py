@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tilewright.families.attention import AttentionSpec
-from tilewright.families.attention_fields import Mask
-from tilewright.families.attention_harness import harness
-from tilewright.families.attention_ports import ports
-from tilewright.families.attention_stimulus import Stimulus
-from tilewright.families.attention_vectors import Case, Job, pack_keys, pack_rows, unpack_rows, write_case
+from tilewright.families.attention.fields import Mask
+from tilewright.families.attention.harness import harness
+from tilewright.families.attention.ports import ports
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.stimulus import Stimulus
+from tilewright.families.attention.vectors import Case, Job, pack_keys, pack_rows, unpack_rows, write_case
 from tilewright.formats import IntFormat
 from tilewright.sim.cosim import attention_ports
 from tilewright.sim.golden.attention import attention, attention_reference, float_attention, tile_keys, visible

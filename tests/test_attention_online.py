@@ -11,12 +11,12 @@ import pytest
 from amaranth.sim import Simulator
 from gemm_designs import CACHE
 from tilewright.emit import rtlil_to_verilog
-from tilewright.families.attention import AttentionSpec
-from tilewright.families.attention_hardware import cycle_engine, stream_rtlil
-from tilewright.families.attention_harness import harness
-from tilewright.families.attention_ports import ports
-from tilewright.families.attention_stimulus import Stimulus, as_case, with_result
-from tilewright.families.attention_vectors import Job, write_case
+from tilewright.families.attention.hardware import cycle_engine, stream_rtlil
+from tilewright.families.attention.harness import harness
+from tilewright.families.attention.ports import ports
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.stimulus import Stimulus, as_case, with_result
+from tilewright.families.attention.vectors import Job, write_case
 from tilewright.rtl.attention.online_weights import OnlineWeights
 from tilewright.rtl.attention.rescale import ScaledSums
 from tilewright.sim.golden.units.exponential import exp

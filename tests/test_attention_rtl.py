@@ -13,9 +13,9 @@ from attention_bench import prove
 from gemm_designs import CACHE
 from tilewright.build import build
 from tilewright.design import Design, parse_design
-from tilewright.families.attention_hardware import stream_rtlil
-from tilewright.families.attention_stimulus import Stimulus
-from tilewright.families.attention_vectors import Case, case_files
+from tilewright.families.attention.hardware import stream_rtlil
+from tilewright.families.attention.stimulus import Stimulus
+from tilewright.families.attention.vectors import Case, case_files
 from tilewright.verify import verify
 
 # Sizes are small, so that pipelines, banks and slots are never long in the same state.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from test_attention import MASKS, spec
-from tilewright.families.attention_stimulus import Stimulus, cases, golden
-from tilewright.families.attention_vectors import case_files
+from tilewright.families.attention.stimulus import Stimulus, cases, golden
+from tilewright.families.attention.vectors import case_files
 
 
 @pytest.mark.parametrize("name", MASKS)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import tilewright.sim.cosim
 from gemm_folder import CACHE, HASH, make_cases, make_folder, make_spec
-from tilewright.families.gemm import GemmSpec
-from tilewright.families.gemm_hardware import engine
-from tilewright.families.gemm_registers import registers
+from tilewright.families.gemm.hardware import engine
+from tilewright.families.gemm.registers import registers
+from tilewright.families.gemm.spec import GemmSpec
 from tilewright.registers import hardware
 from tilewright.rtl.gemm.axi_top import GemmAxi
 from tilewright.sim.project import SHARED

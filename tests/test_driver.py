@@ -14,10 +14,10 @@ from gemm_folder import HASH, arguments_of, make_cases, make_spec
 from tilewright.design import parse_design
 from tilewright.driver import BoardBackend, Driver, GoldenBackend, open_driver
 from tilewright.errors import ToolError, UserError
-from tilewright.families import gemm_device
-from tilewright.families.gemm_job import JobError, make_job
-from tilewright.families.gemm_registers import driver_info
-from tilewright.families.gemm_runtime import GemmRuntime
+from tilewright.families.gemm import device
+from tilewright.families.gemm.job import JobError, make_job
+from tilewright.families.gemm.registers import driver_info
+from tilewright.families.gemm.runtime import GemmRuntime
 from tilewright.registers import description, driver_files
 from tilewright.serial_transport import TransportError, open_serial
 
@@ -170,7 +170,7 @@ def test_another_device_is_refused(values: dict[str, int], message: str) -> None
 
 
 def test_a_board_that_takes_and_gives_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gemm_device, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(device, "PATIENCE_SECONDS", 0.0)
     runtime = GemmRuntime(make_spec(), HASH)
     driver = Driver(BoardBackend(runtime, FakeBoard(runtime.description, status=0x101)))
     with pytest.raises(ToolError) as caught:
@@ -206,7 +206,7 @@ def test_the_driver_folder_runs_without_tilewright(tmp_path: Path) -> None:
     for path, text in driver_files(driver_info(make_spec(), HASH)).items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
-    program = ("import sys; sys.modules['tilewright'] = None; import driver; from driver import gemm_job; "
+    program = ("import sys; sys.modules['tilewright'] = None; import driver; from driver import job; "
                "print(driver.DESCRIPTION['hash'], driver.GemmDevice.job.__name__, driver.connect.__name__)")
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
                           check=True)

@@ -11,11 +11,11 @@ from tilewright.build import build
 from tilewright.design import load_design
 from tilewright.emit import rtlil_to_verilog
 from tilewright.families import family_of
-from tilewright.families.gemm_cycles import ideal_cycles, walk
-from tilewright.families.gemm_fields import Job
-from tilewright.families.gemm_hardware import cycle_engine, stream_rtlil
-from tilewright.families.gemm_stimulus import Stimulus
-from tilewright.families.gemm_vectors import pack_act, pack_weight, result_index, unpack_result
+from tilewright.families.gemm.cycles import ideal_cycles, walk
+from tilewright.families.gemm.fields import Job
+from tilewright.families.gemm.hardware import cycle_engine, stream_rtlil
+from tilewright.families.gemm.stimulus import Stimulus
+from tilewright.families.gemm.vectors import pack_act, pack_weight, result_index, unpack_result
 from tilewright.sim.golden.gemm import accumulate, gemm, gemm_reference
 from tilewright.sim.runner import build_harness, run_harness
 

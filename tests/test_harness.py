@@ -13,7 +13,7 @@ from faulty_engine import TOP, folder, plusargs, sources, write_vectors
 from gemm_designs import TEST_BUILD, small
 from tilewright.build import build
 from tilewright.errors import ToolError
-from tilewright.families.gemm_vectors import result_index
+from tilewright.families.gemm.vectors import result_index
 from tilewright.sim.build_cache import cached, content_key
 from tilewright.sim.runner import Harness, bare_loop, build_harness, run_harness, run_lint
 from tilewright.sim.verilator import compile_program, find_verilator, lint

@@ -11,8 +11,8 @@ import jinja2
 import numpy as np
 import pytest
 from hls_build import DATAFLOWS, assert_equal_to_golden, make_case, make_spec, run, write_build
-from tilewright.families.gemm import GemmSpec
-from tilewright.families.gemm_hls import hls_context
+from tilewright.families.gemm.hls import hls_context
+from tilewright.families.gemm.spec import GemmSpec
 from tilewright.formats import IntFormat
 from tilewright.hls import render_hls
 from tilewright.sim.golden.gemm import gemm

@@ -11,9 +11,9 @@ import attention_clamp
 import numpy as np
 import pytest
 from hls_build import Run, csim, numbers_in, run
-from tilewright.families.attention import AttentionSpec
-from tilewright.families.attention_hls import hls_context
-from tilewright.families.attention_vectors import Case, Job, write_case
+from tilewright.families.attention.hls import hls_context
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.vectors import Case, Job, write_case
 from tilewright.hls import render_hls
 from tilewright.sim.golden.attention import attention, tile_keys, visible
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hls_build import DATAFLOWS, Run, assert_equal_to_golden, csim, make_case, make_spec, run, write_build
-from tilewright.families.gemm_vectors import Case
+from tilewright.families.gemm.vectors import Case
 
 OUTPUT, WEIGHT, INPUT = DATAFLOWS
 BREAKS = {

@@ -12,7 +12,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 from gemm_folder import HASH, make_spec
-from tilewright.families.gemm_registers import driver_info, registers
+from tilewright.families.gemm.registers import driver_info, registers
 from tilewright.registers import description, driver_files, hardware, hash_words
 from tilewright.rtl.axi import AxiLiteSlave
 from tilewright.rtl.register_file import Register, RegisterFile, check_registers

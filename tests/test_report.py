@@ -15,7 +15,7 @@ from tilewright import report_jobs, report_svg, report_view, report_words
 from tilewright.cli import main
 from tilewright.design import parse_design
 from tilewright.errors import UserError
-from tilewright.families.gemm_portrait import MOST_DRAWN, portrait
+from tilewright.families.gemm.portrait import MOST_DRAWN, portrait
 from tilewright.report import RESULTS, write_report
 
 DESIGN = """\

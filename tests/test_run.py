@@ -13,7 +13,7 @@ from gemm_folder import arguments_of, make_cases
 from tilewright import cli
 from tilewright.design import parse_design
 from tilewright.errors import UserError
-from tilewright.families.gemm_job import ARGUMENTS
+from tilewright.families.gemm.job import ARGUMENTS
 from tilewright.run import MAX_BYTES, Program, check_labels, read_arrays, read_program, write_arrays
 
 SEED = 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jschon import JSON, JSONSchema, create_catalog
 from pydantic import ValidationError
 from tilewright.design import load_design, parse_design, schema_of
-from tilewright.families.gemm import MAX_BUFFER_BITS, GemmSpec
+from tilewright.families.gemm.spec import MAX_BUFFER_BITS, GemmSpec
 from tilewright.formats import FORMAT_NAMES, IntFormat, signed_width
 from tilewright.loader import scan
 from tilewright.spec import ContradictionError

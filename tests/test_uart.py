@@ -8,8 +8,8 @@ import pytest
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.sim import Simulator
 from gemm_folder import CACHE, HASH, make_cases, make_folder, make_spec, write_program
-from tilewright.families.gemm_hardware import engine
-from tilewright.families.gemm_registers import registers
+from tilewright.families.gemm.hardware import engine
+from tilewright.families.gemm.registers import registers
 from tilewright.registers import hardware
 from tilewright.rtl.gemm.uart_top import GemmUart
 from tilewright.rtl.uart import UartReceiver, UartTransmitter

@@ -11,8 +11,8 @@ from gemm_designs import CACHE
 from tilewright.build import build
 from tilewright.design import Design, parse_design
 from tilewright.errors import UserError
-from tilewright.families.attention_stimulus import Stimulus, as_case
-from tilewright.families.attention_vectors import write_case
+from tilewright.families.attention.stimulus import Stimulus, as_case
+from tilewright.families.attention.vectors import write_case
 from tilewright.sim.runner import build_harness, run_harness
 
 LENGTHS = (128, 384, 1024)  # BERT-base, 64 elements a head: Devlin et al., NAACL 2019, table 7 and appendix A

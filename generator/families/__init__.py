@@ -1,8 +1,8 @@
 """The registry of families."""
 
-from tilewright.families.attention_family import AttentionFamily
+from tilewright.families.attention.family import AttentionFamily
 from tilewright.families.base import Family
-from tilewright.families.gemm_family import GemmFamily
+from tilewright.families.gemm.family import GemmFamily
 from tilewright.spec import Spec
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (

@@ -75,7 +75,7 @@ class AttentionEngine(wiring.Component):
     while ``busy`` is high and start anew when it rises: busy cycles; steps of the scores; cycles in which keys, queries
     or values were waited for; cycles in which a result was not taken.
 
-    Cycles: see ``tilewright.families.attention_cycles``, which equals ``counter_cycles`` when no port stalls.
+    Cycles: see ``tilewright.families.attention.cycles``, which equals ``counter_cycles`` when no port stalls.
 
     References: the one pass over the keys is that of Milakov and Gimelshein, "Online normalizer calculation for softmax",
     2018, as published or with exponentials as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; division behind the

@@ -43,7 +43,7 @@ class GemmEngine(wiring.Component):
     start anew when it rises. They count busy cycles, steps, and steps put off for want of operands and
     for want of room at ``result``.
 
-    Cycles: see ``tilewright.families.gemm_cycles``, which equals ``counter_cycles`` when no port stalls.
+    Cycles: see ``tilewright.families.gemm.cycles``, which equals ``counter_cycles`` when no port stalls.
 
     Parameters
     ----------

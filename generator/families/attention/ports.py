@@ -1,6 +1,6 @@
 """The ports of an attention engine as the benches read them."""
 
-from tilewright.families.attention import AttentionSpec
+from tilewright.families.attention.spec import AttentionSpec
 from tilewright.formats import IntFormat
 from tilewright.sim.cosim.attention_ports import AttentionPorts
 from tilewright.sim.cosim.beats import Lanes

@@ -1,6 +1,6 @@
 """The register map and the streams of a GEMM engine, as its drivers see them."""
 
-from tilewright.families.gemm import GemmSpec
+from tilewright.families.gemm.spec import GemmSpec
 from tilewright.formats import IntFormat
 from tilewright.registers import (
     HASH_WORDS,
@@ -138,7 +138,7 @@ def _element(number: IntFormat) -> tuple[StreamField, ...]:
 def driver_info(spec: GemmSpec, design_hash: str) -> DriverInfo:
     """All that the driver folder of one design says."""
     from tilewright import serial_transport
-    from tilewright.families import gemm_device, gemm_job, gemm_vectors  # NumPy, which Verilog does not need
+    from tilewright.families.gemm import device, job, vectors  # NumPy, which Verilog does not need
 
     streams = [
         StreamInfo("act", "s_axis_act", spec.act_lanes, _element(spec.act), "elements of A", 0),
@@ -160,8 +160,8 @@ def driver_info(spec: GemmSpec, design_hash: str) -> DriverInfo:
             "weight_zero_point": spec.numbers.weight_zero_point,
             "activation": spec.activation,
         },
-        modules=(gemm_vectors, gemm_job, gemm_device, serial_transport),
-        device=gemm_device.GemmDevice, errors=(gemm_device.DeviceError, gemm_job.JobError),
+        modules=(vectors, job, device, serial_transport),
+        device=device.GemmDevice, errors=(device.DeviceError, job.JobError),
         example="c = engine.job(a=a, b=b{})".format(", bias=bias, multiplier=multiplier, shift=shift" * spec.has_requant),
         arguments=_arguments(spec))
 

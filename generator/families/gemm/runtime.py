@@ -5,15 +5,15 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tilewright.families.gemm import GemmSpec
-from tilewright.families.gemm_cycles import walk
-from tilewright.families.gemm_device import GemmDevice, Transport
-from tilewright.families.gemm_fields import Job as JobFields
-from tilewright.families.gemm_hardware import cycle_engine
-from tilewright.families.gemm_job import ARGUMENTS, make_job
-from tilewright.families.gemm_registers import driver_info
-from tilewright.families.gemm_stimulus import golden, with_result
-from tilewright.families.gemm_vectors import Case, IntArray, Job, case_files, result_index, unpack_result
+from tilewright.families.gemm.cycles import walk
+from tilewright.families.gemm.device import GemmDevice, Transport
+from tilewright.families.gemm.fields import Job as JobFields
+from tilewright.families.gemm.hardware import cycle_engine
+from tilewright.families.gemm.job import ARGUMENTS, make_job
+from tilewright.families.gemm.registers import driver_info
+from tilewright.families.gemm.spec import GemmSpec
+from tilewright.families.gemm.stimulus import golden, with_result
+from tilewright.families.gemm.vectors import Case, IntArray, Job, case_files, result_index, unpack_result
 from tilewright.registers import description
 
 

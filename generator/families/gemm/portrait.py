@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
-from tilewright.families.gemm import GemmSpec
+from tilewright.families.gemm.spec import GemmSpec
 from tilewright.portrait import Portrait, Work
 from tilewright.report_svg import arrow, element
 

@@ -1,6 +1,6 @@
 """From a user's arrays to a job: shapes, ranges and defaults, each mistake told by the argument's name.
 
-Needs NumPy and ``gemm_vectors`` beside it; ``description`` is a build's ``registers.json``.
+Needs NumPy and ``vectors`` beside it; ``description`` is a build's ``registers.json``.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .gemm_vectors import IntArray, Job
+from .vectors import IntArray, Job
 
 CHANNEL_ARGUMENTS = ("bias", "multiplier", "shift", "zero_point", "low", "high")
 ARGUMENTS = ("a", "b", *CHANNEL_ARGUMENTS, "reuse_weights", "act_zero_point", "weight_zero_point")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from tilewright.families.attention_fields import (
+from tilewright.families.attention.fields import (
     MASK_NUMBERS,
     MAX_JOBS,
     MAX_TILE_Q,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tilewright.families.attention import LOG2E, AttentionSpec
+from tilewright.families.attention.spec import LOG2E, AttentionSpec
 from tilewright.formats import IntFormat
 
 LOG2E_BITS = 16         # behind the binary point of LOG2E

@@ -1,6 +1,6 @@
 """The ports of a GEMM engine as the benches read them."""
 
-from tilewright.families.gemm import GemmSpec
+from tilewright.families.gemm.spec import GemmSpec
 from tilewright.formats import IntFormat
 from tilewright.sim.cosim.beats import Lanes
 from tilewright.sim.cosim.gemm_ports import GemmPorts

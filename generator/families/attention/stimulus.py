@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
-from tilewright.families.attention import AttentionSpec
-from tilewright.families.attention_cycles import walk
-from tilewright.families.attention_fields import Job as JobFields
-from tilewright.families.attention_hardware import cycle_engine
-from tilewright.families.attention_vectors import Case, IntArray, Job
-from tilewright.families.attention_work import tile_keys
+from tilewright.families.attention.cycles import walk
+from tilewright.families.attention.fields import Job as JobFields
+from tilewright.families.attention.hardware import cycle_engine
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.vectors import Case, IntArray, Job
+from tilewright.families.attention.work import tile_keys
 from tilewright.formats import IntFormat
 from tilewright.sim.golden.attention import attention
 from tilewright.sim.golden.requantize import quantize_scale

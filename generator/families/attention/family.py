@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tilewright.families.attention import AttentionSpec
+from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.base import Family, JobCycles, Vectors
 from tilewright.portrait import Portrait
 
@@ -20,7 +20,7 @@ class AttentionFamily(Family):
     # Heavy modules are imported where they are used: `tilewright check` needs no Amaranth.
 
     def stream_rtlil(self, spec: AttentionSpec, *, target: str = "generic") -> str:
-        from tilewright.families.attention_hardware import stream_rtlil
+        from tilewright.families.attention.hardware import stream_rtlil
 
         return stream_rtlil(spec, target=target)
 
@@ -37,13 +37,13 @@ class AttentionFamily(Family):
         }
 
     def hls_context(self, spec: AttentionSpec) -> Mapping[str, Any]:
-        from tilewright.families.attention_hls import hls_context
+        from tilewright.families.attention.hls import hls_context
 
         return hls_context(spec)
 
     def sim_files(self, spec: AttentionSpec) -> Mapping[str, str]:
-        from tilewright.families.attention_harness import harness
-        from tilewright.families.attention_ports import ports
+        from tilewright.families.attention.harness import harness
+        from tilewright.families.attention.ports import ports
         from tilewright.sim.project import simulation_files
 
         described = ports(spec)
@@ -55,15 +55,15 @@ class AttentionFamily(Family):
         return ("cosim.attention_tests",)
 
     def vectors(self, spec: AttentionSpec, *, seed: int) -> Iterator[Vectors]:
-        from tilewright.families.attention_stimulus import cases
-        from tilewright.families.attention_vectors import case_files
+        from tilewright.families.attention.stimulus import cases
+        from tilewright.families.attention.vectors import case_files
 
         for case in cases(spec, seed=seed):
             yield Vectors(case.name, case_files(spec, case))
 
     def cycles(self, spec: AttentionSpec) -> list[JobCycles]:
-        from tilewright.families.attention_cycles import ideal_cycles, walk
-        from tilewright.families.attention_hardware import cycle_engine
+        from tilewright.families.attention.cycles import ideal_cycles, walk
+        from tilewright.families.attention.hardware import cycle_engine
 
         engine = cycle_engine(spec)
         return [
@@ -71,11 +71,11 @@ class AttentionFamily(Family):
             for job, at in zip(spec.workload, walk(engine, spec.workload), strict=True)]
 
     def runtime(self, spec: AttentionSpec, design_hash: str) -> "Runtime":
-        from tilewright.families.attention_runtime import AttentionRuntime
+        from tilewright.families.attention.runtime import AttentionRuntime
 
         return AttentionRuntime(spec)
 
     def portrait(self, spec: AttentionSpec) -> Portrait:
-        from tilewright.families.attention_portrait import portrait
+        from tilewright.families.attention.portrait import portrait
 
         return portrait(spec)

@@ -6,12 +6,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tilewright.families.attention import AttentionSpec
-from tilewright.families.attention_cycles import walk
-from tilewright.families.attention_fields import Job as JobFields
-from tilewright.families.attention_hardware import cycle_engine
-from tilewright.families.attention_stimulus import golden, with_result
-from tilewright.families.attention_vectors import Case, IntArray, Job, case_files, unpack_rows
+from tilewright.families.attention.cycles import walk
+from tilewright.families.attention.fields import Job as JobFields
+from tilewright.families.attention.hardware import cycle_engine
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.stimulus import golden, with_result
+from tilewright.families.attention.vectors import Case, IntArray, Job, case_files, unpack_rows
 from tilewright.formats import IntFormat
 
 ARGUMENTS = ("q", "k", "v", "score_multiplier", "score_shift", "out_scale")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from tilewright.families.gemm_fields import (
+from tilewright.families.gemm.fields import (
     MAX_ACC_WIDTH,
     MAX_JOBS,
     MIN_ACC_WIDTH,

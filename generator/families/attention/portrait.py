@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
-from tilewright.families.attention import AttentionSpec
-from tilewright.families.attention_work import moved_bits, padded_macs, useful_macs
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.work import moved_bits, padded_macs, useful_macs
 from tilewright.portrait import Portrait, Work
 from tilewright.report_svg import arrow, element
 

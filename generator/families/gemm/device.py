@@ -1,6 +1,6 @@
 """A GEMM engine behind its registers: jobs in, matrices out, over any transport that moves words and beats.
 
-Needs NumPy, ``gemm_job`` and ``gemm_vectors`` beside it, nothing else: the copy in a build's ``driver``
+Needs NumPy, ``job`` and ``vectors`` beside it, nothing else: the copy in a build's ``driver``
 folder runs alone.
 """
 
@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .gemm_job import make_job
-from .gemm_vectors import IntArray, Job, pack_act, pack_weight, result_index, unpack_result
+from .job import make_job
+from .vectors import IntArray, Job, pack_act, pack_weight, result_index, unpack_result
 
 PUSH_BYTES = 2048  # of one packet; larger ones gain nothing and delay the results
 POP_BEATS = 64
@@ -79,7 +79,7 @@ class GemmDevice:
         self.transport.write(self._registers[name]["offset"], [value & 0xFFFF_FFFF])
 
     def job(self, **arguments: ArrayLike | None) -> IntArray:
-        """C (M, N), int64, of one job; arguments as in :func:`gemm_job.make_job`. JobError for a bad one."""
+        """C (M, N), int64, of one job; arguments as in :func:`make_job`. JobError for a bad one."""
         job = make_job(self.description, arguments, self._before)
         outputs, _ = self.run([job])
         self._before = job

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
-from tilewright.families.attention import AttentionSpec
-from tilewright.families.attention_work import tile_keys
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.work import tile_keys
 
 CHECK = 2          # from accepting a job to the earliest acceptance of the next, whose shape is checked meanwhile
 WALK = 4           # from a job, or from a tile that was taken, to the next tile's keys
@@ -77,7 +77,7 @@ class _Timeline:
 
 def ideal_cycles(engine: CycleEngine, job: JobShape) -> float:
     """Cycles in which the multipliers would do all visible work, none of them idle."""
-    from tilewright.families.attention_work import useful_macs
+    from tilewright.families.attention.work import useful_macs
 
     return useful_macs(engine.spec, job.queries, job.keys) / engine.spec.macs_per_cycle
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from amaranth.hdl import Shape
-from tilewright.families.gemm import GemmSpec
-from tilewright.families.gemm_registers import registers
+from tilewright.families.gemm.registers import registers
+from tilewright.families.gemm.spec import GemmSpec
 from tilewright.formats import IntFormat
 from tilewright.registers import hardware
 from tilewright.rtl.gemm.axi_top import GemmAxi

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tilewright.families.base import Family, JobCycles, Vectors
-from tilewright.families.gemm import GemmSpec
+from tilewright.families.gemm.spec import GemmSpec
 from tilewright.portrait import Portrait
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ class GemmFamily(Family):
     # Heavy modules are imported where they are used: `tilewright check` needs no Amaranth.
 
     def rtlil(self, spec: GemmSpec, design_hash: str, *, target: str = "generic") -> str:
-        from tilewright.families import gemm_hardware
+        from tilewright.families.gemm import hardware
 
         if spec.top == "axi":
-            return gemm_hardware.axi_rtlil(spec, design_hash, target=target)
-        return gemm_hardware.stream_rtlil(spec, target=target)
+            return hardware.axi_rtlil(spec, design_hash, target=target)
+        return hardware.stream_rtlil(spec, target=target)
 
     def stream_rtlil(self, spec: GemmSpec, *, target: str = "generic") -> str:
-        from tilewright.families.gemm_hardware import stream_rtlil
+        from tilewright.families.gemm.hardware import stream_rtlil
 
         return stream_rtlil(spec, target=target)
 
@@ -36,7 +36,7 @@ class GemmFamily(Family):
         return spec.top == "stream"
 
     def board_rtlil(self, spec: GemmSpec, design_hash: str, *, clock_hz: int, target: str = "generic") -> str:
-        from tilewright.families.gemm_hardware import uart_rtlil
+        from tilewright.families.gemm.hardware import uart_rtlil
 
         return uart_rtlil(spec, design_hash, clock_hz=clock_hz, target=target)
 
@@ -51,19 +51,19 @@ class GemmFamily(Family):
         }
 
     def hls_context(self, spec: GemmSpec) -> Mapping[str, Any]:
-        from tilewright.families.gemm_hls import hls_context
+        from tilewright.families.gemm.hls import hls_context
 
         return hls_context(spec)
 
     def driver_files(self, spec: GemmSpec, design_hash: str) -> Mapping[str, str]:
-        from tilewright.families.gemm_registers import driver_info
+        from tilewright.families.gemm.registers import driver_info
         from tilewright.registers import driver_files
 
         return driver_files(driver_info(spec, design_hash))
 
     def sim_files(self, spec: GemmSpec) -> Mapping[str, str]:
-        from tilewright.families.gemm_harness import harness
-        from tilewright.families.gemm_ports import ports
+        from tilewright.families.gemm.harness import harness
+        from tilewright.families.gemm.ports import ports
         from tilewright.sim.project import simulation_files
 
         described = ports(spec)
@@ -75,15 +75,15 @@ class GemmFamily(Family):
         return ("cosim.gemm_tests",) if spec.top == "stream" else ("cosim.gemm_axi_tests",)
 
     def vectors(self, spec: GemmSpec, *, seed: int) -> Iterator[Vectors]:
-        from tilewright.families.gemm_stimulus import cases
-        from tilewright.families.gemm_vectors import case_files
+        from tilewright.families.gemm.stimulus import cases
+        from tilewright.families.gemm.vectors import case_files
 
         for case in cases(spec, seed=seed):
             yield Vectors(case.name, case_files(spec, case))
 
     def cycles(self, spec: GemmSpec) -> list[JobCycles]:
-        from tilewright.families.gemm_cycles import walk
-        from tilewright.families.gemm_hardware import cycle_engine
+        from tilewright.families.gemm.cycles import walk
+        from tilewright.families.gemm.hardware import cycle_engine
 
         walked = walk(cycle_engine(spec), spec.workload)
         return [
@@ -92,11 +92,11 @@ class GemmFamily(Family):
             for job, at in zip(spec.workload, walked, strict=True)]
 
     def runtime(self, spec: GemmSpec, design_hash: str) -> "Runtime":
-        from tilewright.families.gemm_runtime import GemmRuntime
+        from tilewright.families.gemm.runtime import GemmRuntime
 
         return GemmRuntime(spec, design_hash)
 
     def portrait(self, spec: GemmSpec) -> Portrait:
-        from tilewright.families.gemm_portrait import portrait
+        from tilewright.families.gemm.portrait import portrait
 
         return portrait(spec)

@@ -1,8 +1,8 @@
 """The hardware of `family: attention`: its engine from a spec, and what the cycle model needs to know of it."""
 
 from amaranth.hdl import Shape
-from tilewright.families.attention import AttentionSpec
-from tilewright.families.attention_cycles import CycleEngine
+from tilewright.families.attention.cycles import CycleEngine
+from tilewright.families.attention.spec import AttentionSpec
 from tilewright.formats import IntFormat
 from tilewright.rtl.attention.engine import AttentionEngine, key_timing
 from tilewright.rtl.attention.normalize_rows import RESULT_LATENCY, division_cycles

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.random import Generator
-from tilewright.families.gemm import GemmSpec
-from tilewright.families.gemm_cycles import walk
-from tilewright.families.gemm_fields import Job as JobFields
-from tilewright.families.gemm_hardware import cycle_engine
-from tilewright.families.gemm_vectors import Case, IntArray, Job
+from tilewright.families.gemm.cycles import walk
+from tilewright.families.gemm.fields import Job as JobFields
+from tilewright.families.gemm.hardware import cycle_engine
+from tilewright.families.gemm.spec import GemmSpec
+from tilewright.families.gemm.vectors import Case, IntArray, Job
 from tilewright.formats import IntFormat
 from tilewright.sim.golden.gemm import gemm
 

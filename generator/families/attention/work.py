@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from tilewright.families.attention import AttentionSpec
+from tilewright.families.attention.spec import AttentionSpec
 
 IntArray = NDArray[np.int64]
 

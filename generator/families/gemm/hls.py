@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tilewright.families.gemm import GemmSpec
+from tilewright.families.gemm.spec import GemmSpec
 from tilewright.formats import IntFormat
 
 # Steps between writing and reading one word of a buffer: address, block memory and its output register.

@@ -1,0 +1,1 @@
+"""`family: gemm`: matrix products on systolic arrays."""
