@@ -75,13 +75,6 @@ class _Timeline:
     read: int = NEVER                      # a row's last word was read
 
 
-def ideal_cycles(engine: CycleEngine, job: JobShape) -> float:
-    """Cycles in which the multipliers would do all visible work, none of them idle."""
-    from tilewright.families.attention.work import useful_macs
-
-    return useful_macs(engine.spec, job.queries, job.keys) / engine.spec.macs_per_cycle
-
-
 def walk(engine: CycleEngine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
     """The schedule of ``jobs``, offered back to back."""
     time = _Timeline(freed=[NEVER] * engine.slots)

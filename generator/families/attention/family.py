@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.base import Family, JobCycles, Vectors
 from tilewright.portrait import Portrait
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AttentionFamily(Family):
-    """O = softmax(Q @ K.T) @ V with keys and values streamed past tiles of queries."""
+    """O = softmax(Q @ K.T) @ V; what differs from schedule to schedule is in its ``Schedule``."""
 
     name = "attention"
     spec_type = AttentionSpec
@@ -20,36 +21,20 @@ class AttentionFamily(Family):
     # Heavy modules are imported where they are used: `tilewright check` needs no Amaranth.
 
     def stream_rtlil(self, spec: AttentionSpec, *, target: str = "generic") -> str:
-        from tilewright.families.attention.hardware import stream_rtlil
-
-        return stream_rtlil(spec, target=target)
+        return schedule_of(spec).stream_rtlil(spec, target=target)
 
     def blocks(self, spec: AttentionSpec) -> Mapping[str, str]:
-        return {
-            r"(^|\.)score_row_\d+(\.|$)": "score rows",
-            r"(^|\.)value_row_\d+(\.|$)": "value rows",
-            r"(^|\.)weights\.scale(\.|$)": "score scale",
-            r"(^|\.)weights\.exponential(\.|$)": "exponential",
-            r"(^|\.)weights(\.|$)": "row state",
-            r"(^|\.)normalize(\.|$)": "division",
-            r"(^|\.)[qkv]_reader(\.|$)": "stream buffers",
-            r"(^|\.)(loader|walker|sequencer|value_sequencer)(\.|$)": "sequencers",
-        }
+        return schedule_of(spec).blocks(spec)
 
     def hls_context(self, spec: AttentionSpec) -> Mapping[str, Any]:
-        from tilewright.families.attention.hls import hls_context
-
-        return hls_context(spec)
+        return schedule_of(spec).hls_context(spec)
 
     def sim_files(self, spec: AttentionSpec) -> Mapping[str, str]:
-        from tilewright.families.attention.harness import harness
-        from tilewright.families.attention.ports import ports
         from tilewright.sim.project import simulation_files
 
-        described = ports(spec)
-        return simulation_files(
-            described, harness=harness(described), modules=("attention_ports", "attention_tests"),
-            benches=self.benches(spec))
+        schedule = schedule_of(spec)
+        return simulation_files(schedule.ports(spec), harness=schedule.harness(spec), modules=schedule.cosim_modules(spec),
+                                benches=self.benches(spec))
 
     def benches(self, spec: AttentionSpec) -> tuple[str, ...]:
         return ("cosim.attention_tests",)
@@ -62,13 +47,12 @@ class AttentionFamily(Family):
             yield Vectors(case.name, case_files(spec, case))
 
     def cycles(self, spec: AttentionSpec) -> list[JobCycles]:
-        from tilewright.families.attention.cycles import ideal_cycles, walk
-        from tilewright.families.attention.hardware import cycle_engine
+        from tilewright.families.attention.work import useful_macs
 
-        engine = cycle_engine(spec)
         return [
-            JobCycles(f"{job.queries}x{job.keys}", at.first_step, at.last_step, at.done, at.active, ideal_cycles(engine, job))
-            for job, at in zip(spec.workload, walk(engine, spec.workload), strict=True)]
+            JobCycles(f"{job.queries}x{job.keys}", at.first_step, at.last_step, at.done, at.active,
+                      useful_macs(spec, job.queries, job.keys) / spec.macs_per_cycle)
+            for job, at in zip(spec.workload, schedule_of(spec).walk(spec, spec.workload), strict=True)]
 
     def runtime(self, spec: AttentionSpec, design_hash: str) -> "Runtime":
         from tilewright.families.attention.runtime import AttentionRuntime
@@ -76,6 +60,4 @@ class AttentionFamily(Family):
         return AttentionRuntime(spec)
 
     def portrait(self, spec: AttentionSpec) -> Portrait:
-        from tilewright.families.attention.portrait import portrait
-
-        return portrait(spec)
+        return schedule_of(spec).portrait(spec)

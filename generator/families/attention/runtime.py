@@ -6,12 +6,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tilewright.families.attention.cycles import walk
 from tilewright.families.attention.fields import Job as JobFields
-from tilewright.families.attention.hardware import cycle_engine
+from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.spec import AttentionSpec
-from tilewright.families.attention.stimulus import golden, with_result
-from tilewright.families.attention.vectors import Case, IntArray, Job, case_files, unpack_rows
+from tilewright.families.attention.stimulus import with_result
+from tilewright.families.attention.vectors import Case, IntArray, Job, case_files
 from tilewright.formats import IntFormat
 
 ARGUMENTS = ("q", "k", "v", "score_multiplier", "score_shift", "out_scale")
@@ -89,6 +88,7 @@ class AttentionRuntime:
 
     def __init__(self, spec: AttentionSpec) -> None:
         self.spec = spec
+        self.schedule = schedule_of(spec)
         self.description: dict[str, Any] = {}  # no registers
 
     def job(self, arguments: Mapping[str, ArrayLike | None], before: Job | None) -> Job:
@@ -109,12 +109,12 @@ class AttentionRuntime:
 
     def golden(self, job: Job) -> IntArray:
         """The result as the golden model computes it, (heads, queries, head_dim)."""
-        return golden(self.spec, job)
+        return self.schedule.golden(self.spec, job)
 
     def cycles(self, jobs: Sequence[Job]) -> list[int]:
         """What the cycle model says of each job, back to back, from the end of the job before."""
         shapes = [JobFields(**self.shape(job)) for job in jobs]
-        done = [0, *(at.done for at in walk(cycle_engine(self.spec), shapes))]
+        done = [0, *(at.done for at in self.schedule.walk(self.spec, shapes))]
         return [end - start for start, end in pairwise(done)]
 
     def vectors(self, jobs: Sequence[Job], *, with_results: bool) -> dict[str, str]:
@@ -129,11 +129,11 @@ class AttentionRuntime:
         lines = text.splitlines()
         outputs = []
         for job in jobs:
-            count = self.spec.heads * job.queries * self.spec.chunks
+            count = self.schedule.result_beats(self.spec, job.queries)
             beats = [[int(word) for word in line.split()] for line in lines[:count]]
             if len(beats) < count:
                 raise ValueError(f"{count - len(beats)} result beats too few")
-            outputs.append(unpack_rows(self.spec, beats, job.queries))
+            outputs.append(self.schedule.unpack_result(self.spec, beats, job.queries))
             lines = lines[count:]
         if lines:
             raise ValueError(f"{len(lines)} result beats too many")

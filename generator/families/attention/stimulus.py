@@ -5,14 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
-from tilewright.families.attention.cycles import walk
 from tilewright.families.attention.fields import Job as JobFields
-from tilewright.families.attention.hardware import cycle_engine
+from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.vectors import Case, IntArray, Job
 from tilewright.families.attention.work import tile_keys
 from tilewright.formats import IntFormat
-from tilewright.sim.golden.attention import attention
 from tilewright.sim.golden.requantize import quantize_scale
 
 MAX_STEPS = 10_000      # cycles of one random case: what a bench simulates in a few seconds
@@ -22,10 +20,7 @@ SPREADS = (0.5, 1.0, 2.0, 6.0)  # standard deviation of the scores, in natural l
 
 def golden(spec: AttentionSpec, job: Job) -> IntArray:
     """Result of ``job`` as the engine of ``spec`` computes it, (heads, queries, head_dim)."""
-    return attention(
-        job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
-        out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
-        total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high)
+    return schedule_of(spec).golden(spec, job)
 
 
 def with_result(spec: AttentionSpec, job: Job) -> Job:
@@ -143,4 +138,4 @@ def cases(spec: AttentionSpec, *, seed: int) -> Iterator[Case]:
 def as_case(spec: AttentionSpec, name: str, jobs: tuple[Job, ...]) -> Case:
     """``jobs`` as a case, with what the cycle model says of them."""
     shapes = [JobFields(queries=job.queries, keys=job.keys) for job in jobs]
-    return Case(name, jobs, cycles=list(walk(cycle_engine(spec), shapes))[-1].done)
+    return Case(name, jobs, cycles=list(schedule_of(spec).walk(spec, shapes))[-1].done)

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from tilewright.families.attention.schedules import schedule_of
+from tilewright.families.attention.spec import AttentionSpec
 from tilewright.sim.golden.attention import Mask, tile_keys
 
 IntArray = NDArray[np.int64]
@@ -113,24 +115,24 @@ def _lines(rows: Iterable[Sequence[object]]) -> str:
     return "".join(" ".join(map(str, row)) + "\n" for row in rows)
 
 
-def case_files(shape: EngineShape, case: Case) -> dict[str, str]:
+def case_files(spec: AttentionSpec, case: Case) -> dict[str, str]:
     """The text files of a case: one beat a line, elements as decimal integers."""
+    schedule = schedule_of(spec)
     texts: dict[str, list[str]] = {name: [] for name in STREAMS}
     for job in case.jobs:
         texts["jobs"].append(_lines([tuple(job.fields.values())]))
-        texts["q"].append(_lines(pack_rows(shape, job.q).tolist()))
-        texts["k"].append(_lines(pack_keys(shape, job.k, job.queries).tolist()))
-        texts["v"].append(_lines(pack_keys(shape, job.v, job.queries).tolist()))
+        for name, beats in schedule.operands(spec, job).items():
+            texts[name].append(_lines(beats.tolist()))
         if job.result is not None:
-            texts["result"].append(_lines(pack_rows(shape, job.result).tolist()))
+            texts["result"].append(_lines(schedule.pack_result(spec, job.result).tolist()))
     files = {f"{name}.txt": "".join(parts) for name, parts in texts.items() if parts}
     if case.cycles is not None:
         files["cycles.txt"] = f"{case.cycles}\n"
     return files
 
 
-def write_case(folder: Path, shape: EngineShape, case: Case) -> None:
+def write_case(folder: Path, spec: AttentionSpec, case: Case) -> None:
     """Write the files of ``case`` into ``folder``, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in case_files(shape, case).items():
+    for name, text in case_files(spec, case).items():
         (folder / name).write_text(text)

@@ -1,0 +1,76 @@
+"""What an engine of the family is: the contract of each value of `engine.schedule`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.portrait import Portrait
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from tilewright.families.attention.cycles import JobCycles, JobShape
+    from tilewright.families.attention.vectors import IntArray, Job
+    from tilewright.sim.cosim.attention_ports import AttentionPorts
+
+
+class Schedule(ABC):
+    """An order in which scores, weights and means are computed, and the engine that does it.
+
+    Methods take a spec of this schedule that was accepted. All engines take the same jobs and have the ports job, q, k, v
+    and result; what a beat of these holds, and in which order they come, is the schedule's own.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def stream_rtlil(self, spec: AttentionSpec, *, target: str = "generic") -> str:
+        """As that of :class:`tilewright.families.base.Family`."""
+
+    @abstractmethod
+    def blocks(self, spec: AttentionSpec) -> Mapping[str, str]:
+        """As those of :class:`tilewright.families.base.Family`."""
+
+    @abstractmethod
+    def hls_context(self, spec: AttentionSpec) -> Mapping[str, Any]:
+        """As that of :class:`tilewright.families.base.Family`."""
+
+    @abstractmethod
+    def ports(self, spec: AttentionSpec) -> "AttentionPorts":
+        """``design.json``: the ports as the benches read them."""
+
+    @abstractmethod
+    def harness(self, spec: AttentionSpec) -> dict[str, Any]:
+        """What ``templates/sim/harness.cpp.j2`` needs."""
+
+    def cosim_modules(self, spec: AttentionSpec) -> tuple[str, ...]:
+        """The modules of ``tilewright.sim.cosim`` that a build needs beside those of all families."""
+        return ("attention_ports", "attention_tests")
+
+    @abstractmethod
+    def golden(self, spec: AttentionSpec, job: "Job") -> "IntArray":
+        """Result of ``job``, (heads, queries, head_dim)."""
+
+    @abstractmethod
+    def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
+        """Beats of ``job`` on each input stream but ``job``, (beats, lanes)."""
+
+    @abstractmethod
+    def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":
+        """Beats of a result (heads, queries, head_dim), (beats, lanes)."""
+
+    @abstractmethod
+    def unpack_result(self, spec: AttentionSpec, beats: "ArrayLike", queries: int) -> "IntArray":
+        """The (heads, queries, head_dim) that :meth:`pack_result` made into ``beats``; ValueError if it cannot be."""
+
+    @abstractmethod
+    def result_beats(self, spec: AttentionSpec, queries: int) -> int:
+        """Beats of a job's result."""
+
+    @abstractmethod
+    def walk(self, spec: AttentionSpec, jobs: "Sequence[JobShape]") -> "Iterator[JobCycles]":
+        """The cycle model: ``jobs`` offered back to back, no port ever stalls."""
+
+    @abstractmethod
+    def portrait(self, spec: AttentionSpec) -> Portrait:
+        """The design as a report shows it."""

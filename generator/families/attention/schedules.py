@@ -1,0 +1,14 @@
+"""The registry of schedules."""
+
+from tilewright.families.attention.schedule import Schedule
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.streaming import Streaming
+
+SCHEDULES: dict[str, Schedule] = {schedule.name: schedule for schedule in (
+    Streaming(),
+)}
+
+
+def schedule_of(spec: AttentionSpec) -> Schedule:
+    """The schedule of ``spec``."""
+    return SCHEDULES[spec.schedule]

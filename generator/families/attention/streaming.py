@@ -1,0 +1,91 @@
+"""Schedule `streaming`: keys and values stream past a tile of queries, and no score is ever stored."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tilewright.families.attention.schedule import Schedule
+from tilewright.families.attention.spec import AttentionSpec
+from tilewright.portrait import Portrait
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from tilewright.families.attention.cycles import JobCycles, JobShape
+    from tilewright.families.attention.vectors import IntArray, Job
+    from tilewright.sim.cosim.attention_ports import AttentionPorts
+
+
+class Streaming(Schedule):
+    """Scores of a tile and a key, then its values, with running sums: Dao, "FlashAttention-2", 2023."""
+
+    name = "streaming"
+
+    def stream_rtlil(self, spec: AttentionSpec, *, target: str = "generic") -> str:
+        from tilewright.families.attention.hardware import stream_rtlil
+
+        return stream_rtlil(spec, target=target)
+
+    def blocks(self, spec: AttentionSpec) -> Mapping[str, str]:
+        return {
+            r"(^|\.)score_row_\d+(\.|$)": "score rows",
+            r"(^|\.)value_row_\d+(\.|$)": "value rows",
+            r"(^|\.)weights\.scale(\.|$)": "score scale",
+            r"(^|\.)weights\.exponential(\.|$)": "exponential",
+            r"(^|\.)weights(\.|$)": "row state",
+            r"(^|\.)normalize(\.|$)": "division",
+            r"(^|\.)[qkv]_reader(\.|$)": "stream buffers",
+            r"(^|\.)(loader|walker|sequencer|value_sequencer)(\.|$)": "sequencers",
+        }
+
+    def hls_context(self, spec: AttentionSpec) -> Mapping[str, Any]:
+        from tilewright.families.attention.hls import hls_context
+
+        return hls_context(spec)
+
+    def ports(self, spec: AttentionSpec) -> "AttentionPorts":
+        from tilewright.families.attention.ports import ports
+
+        return ports(spec)
+
+    def harness(self, spec: AttentionSpec) -> dict[str, Any]:
+        from tilewright.families.attention.harness import harness
+
+        return harness(self.ports(spec))
+
+    def golden(self, spec: AttentionSpec, job: "Job") -> "IntArray":
+        from tilewright.sim.golden.attention import attention
+
+        return attention(
+            job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+            out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
+            octave=spec.octave, total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low,
+            high=spec.out.high)
+
+    def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
+        from tilewright.families.attention.vectors import pack_keys, pack_rows
+
+        return {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries),
+                "v": pack_keys(spec, job.v, job.queries)}
+
+    def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":
+        from tilewright.families.attention.vectors import pack_rows
+
+        return pack_rows(spec, result)
+
+    def unpack_result(self, spec: AttentionSpec, beats: "ArrayLike", queries: int) -> "IntArray":
+        from tilewright.families.attention.vectors import unpack_rows
+
+        return unpack_rows(spec, beats, queries)
+
+    def result_beats(self, spec: AttentionSpec, queries: int) -> int:
+        return spec.heads * queries * spec.chunks
+
+    def walk(self, spec: AttentionSpec, jobs: "Sequence[JobShape]") -> "Iterator[JobCycles]":
+        from tilewright.families.attention.cycles import walk
+        from tilewright.families.attention.hardware import cycle_engine
+
+        return walk(cycle_engine(spec), jobs)
+
+    def portrait(self, spec: AttentionSpec) -> Portrait:
+        from tilewright.families.attention.portrait import portrait
+
+        return portrait(spec)
