@@ -7,16 +7,18 @@ gives the same bytes.
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from tilewright import __version__
 from tilewright.design import Design
 from tilewright.families import family_of
-from tilewright.files import replaced_folder
+from tilewright.files import replaced_folder, write_file
 
 DEFAULT_ROOT = Path("build")
 VECTOR_SEED = 1
@@ -64,6 +66,14 @@ def build(design: Design, root: Path = DEFAULT_ROOT, *, force: bool = False) -> 
             target.write_text(text, encoding="utf-8")
         (fresh / "report").mkdir(exist_ok=True)
     return Build(design, folder, digests, time.monotonic() - start, fresh=True)
+
+
+def keep_result(design: Design, root: Path, name: str, payload: Mapping[str, Any]) -> None:
+    """Leave ``payload`` as ``report/<name>.json`` for the report, where ``root`` holds a build of this very design."""
+    folder = folder_of(design, root)
+    present = _manifest(folder)
+    if present is not None and present["hash"] == design.content_hash:
+        write_file(folder / "report" / f"{name}.json", json.dumps(payload, indent=1) + "\n")
 
 
 def contents(design: Design) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from gemm_folder import arguments_of, make_cases
 from tilewright import cli
+from tilewright.build import build
 from tilewright.design import parse_design
 from tilewright.errors import UserError
 from tilewright.families.gemm.job import ARGUMENTS
@@ -65,6 +66,16 @@ def test_run_writes_results_and_says_what_it_did(folder: Path, capsys: pytest.Ca
     with np.load(folder / "x.out.npz") as results:
         np.testing.assert_array_equal(results["c_0"], EXPECTED)
     assert run(capsys)[0] == 0
+
+
+def test_a_build_of_the_design_keeps_what_the_report_shows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(folder / "x.npz", **program())
+    assert run(capsys)[0] == 0 and not (folder / "build").exists()
+    built = build(parse_design(DESIGN.encode(), source="tiny.yaml"), folder / "build").folder
+    code, out, _ = run(capsys, "--json")
+    assert code == 0 and json.loads((built / "report/run.json").read_text()) == json.loads(out)
+    (built / "report/run.json").unlink()
+    assert run(capsys, "--set", "limits.m=8")[0] == 0 and not (built / "report/run.json").exists()
 
 
 def test_run_chains_jobs_that_reuse_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,8 @@ def register(app: typer.Typer) -> None:
         build_dir: BuildRoot = Path("build"),
         as_json: AsJson = False,
     ) -> None:
-        """Run a program of jobs and write the results."""
+        """Run a program of jobs and write the results; a build of the design keeps what the report shows of them."""
+        from tilewright.build import keep_result
         from tilewright.console import emit, progress, rows
         from tilewright.design import load_design
         from tilewright.driver import open_driver, runtime_of
@@ -57,6 +58,7 @@ def register(app: typer.Typer) -> None:
             "job_cycles": [{**shape, "cycles": cycles}
                            for shape, cycles in zip(shapes, done.cycles, strict=True)],
         }
+        keep_result(design, build_dir, "run", payload)
         origin = "measured" if done.measured else "cycle model"
         lines = [("run", design.name, f"{len(jobs)} jobs on {backend}, {done.seconds:.2f} s"),
                  ("cycles", str(sum(done.cycles)), origin), ("results", str(target), "")]
