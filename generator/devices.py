@@ -43,11 +43,12 @@ class Device(_Data):
 
 
 class Pin(_Data):
-    """Where a port lies: one ``site``, or ``sites`` from bit 0 up. ``mhz`` makes it a clock."""
+    """Where a port lies: one ``site``, or ``sites`` from bit 0 up. ``mhz`` makes it a clock; ``low``: it is active at 0."""
 
     site: str = ""
     sites: tuple[str, ...] = ()
     mhz: int = Field(default=0, ge=0)
+    low: bool = False
     io: dict[str, str] = {}
 
     @model_validator(mode="before")
@@ -88,6 +89,11 @@ class Board(_Data):
         clocks = [(name, pin.mhz) for name, pin in self.pins.items() if pin.mhz]
         assert len(clocks) == 1, f"board {self.board} has {len(clocks)} clocks"
         return clocks[0]
+
+    @property
+    def leds_low(self) -> bool:
+        """Whether the LEDs light at 0."""
+        return "led" in self.pins and self.pins["led"].low
 
 
 @cache

@@ -62,6 +62,7 @@ def test_every_board_and_device_file_loads() -> None:
         assert architecture_of(load_device(name)).name == load_device(name).architecture
     assert load_board("ulx3s").board == "ulx3s-85f"
     assert load_board("icebreaker").clock == ("clk", 12)
+    assert [load_board(name).leds_low for name in ("ulx3s", "icebreaker")] == [False, True]
 
 
 def test_an_unknown_board_or_device_is_told_with_the_known_ones() -> None:

@@ -160,7 +160,7 @@ def test_a_divisor_below_four_is_refused(part: type) -> None:
 @pytest.mark.parametrize("board", BOARDS)
 def test_the_driver_runs_the_board_over_its_serial_line(board: str, tmp_path: Path) -> None:
     spec, cases = make_spec(**BOARDS[board]), make_cases(make_spec(**BOARDS[board]))
-    top = GemmUart(engine=engine(spec), registers=hardware(registers(spec, HASH)), divisor=4)
+    top = GemmUart(engine=engine(spec), registers=hardware(registers(spec, HASH)), divisor=4, leds_low=True)
     bench = (Path(__file__).parent / "uart_bench.py").read_text()
     folder = make_folder(tmp_path, spec, top, cases, {"cosim/__init__.py": "", "cosim/uart_bench.py": bench})
     write_program(folder / "sim/program.npz", spec, [job for case in cases for job in case.jobs])

@@ -63,8 +63,9 @@ class Family(ABC):
         """Whether the spec's top is that bare engine."""
         return True
 
-    def board_rtlil(self, spec: Any, design_hash: str, *, clock_hz: int, target: str = "generic") -> str:
-        """RTLIL of a board's top, module ``spec.design``: ports clk, uart_rx, uart_tx and led."""
+    def board_rtlil(self, spec: Any, design_hash: str, *, clock_hz: int, leds_low: bool = False,
+                    target: str = "generic") -> str:
+        """RTLIL of a board's top, module ``spec.design``: ports clk, uart_rx, uart_tx, and led, at 0 where ``leds_low``."""
         raise self._no_board_top()
 
     @property

@@ -104,7 +104,7 @@ def run(design: Design, target: Target, *, seeds: Sequence[int], cache: Path, re
     family, architecture = family_of(design.spec), architecture_of(device)
     if board:
         rtlil = family.board_rtlil(design.spec, design.content_hash, clock_hz=board.clock[1] * 1_000_000,
-                                   target=architecture.target)
+                                   leds_low=board.leds_low, target=architecture.target)
     else:
         rtlil = family.rtlil(design.spec, design.content_hash, target=architecture.target)
     say(f"synthesis for {device.device}")

@@ -29,16 +29,20 @@ class GemmUart(wiring.Component):
         See :class:`tilewright.rtl.gemm.control.GemmControl`.
     divisor : int
         Clock cycles per bit: clock frequency over baud rate, rounded; at least 4.
+    leds_low : bool
+        The board's LEDs light at 0: ``led`` is inverted.
 
     Members
     -------
     clk : In(1)    uart_rx : In(1)    uart_tx : Out(1)    led : Out(3)
     """
 
-    def __init__(self, *, engine: wiring.Component, registers: Iterable[Register], divisor: int) -> None:
+    def __init__(self, *, engine: wiring.Component, registers: Iterable[Register], divisor: int,
+                 leds_low: bool = False) -> None:
         self.engine = engine
         self.registers = tuple(registers)
         self.divisor = divisor
+        self.leds_low = leds_low
         super().__init__({
             "clk": In(1), "uart_rx": In(1, init=1), "uart_tx": Out(1, init=1), "led": Out(LEDS)})
 
@@ -68,8 +72,6 @@ class GemmUart(wiring.Component):
 
         m.d.sync += [
             settle.eq(settle + ~settle.all()), reset.eq(~settle.all() | bridge.broken), blink.eq(blink + 1)]
-        m.d.comb += [
-            bridge.rx.eq(self.uart_rx), self.uart_tx.eq(bridge.tx),
-            self.led.eq(Cat(control.working, control.failed, blink[-1])),
-        ]
+        lit = Cat(control.working, control.failed, blink[-1])
+        m.d.comb += [bridge.rx.eq(self.uart_rx), self.uart_tx.eq(bridge.tx), self.led.eq(~lit if self.leds_low else lit)]
         return m

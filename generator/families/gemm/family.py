@@ -35,10 +35,11 @@ class GemmFamily(Family):
     def top_is_stream(self, spec: GemmSpec) -> bool:
         return spec.top == "stream"
 
-    def board_rtlil(self, spec: GemmSpec, design_hash: str, *, clock_hz: int, target: str = "generic") -> str:
+    def board_rtlil(self, spec: GemmSpec, design_hash: str, *, clock_hz: int, leds_low: bool = False,
+                    target: str = "generic") -> str:
         from tilewright.families.gemm.hardware import uart_rtlil
 
-        return uart_rtlil(spec, design_hash, clock_hz=clock_hz, target=target)
+        return uart_rtlil(spec, design_hash, clock_hz=clock_hz, leds_low=leds_low, target=target)
 
     def blocks(self, spec: GemmSpec) -> Mapping[str, str]:
         return {

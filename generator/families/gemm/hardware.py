@@ -71,8 +71,8 @@ def axi_rtlil(spec: GemmSpec, design_hash: str, *, target: str = "generic") -> s
     return to_rtlil(top, name=spec.design)
 
 
-def uart_rtlil(spec: GemmSpec, design_hash: str, *, clock_hz: int, target: str = "generic") -> str:
-    """RTLIL of a board's top, module ``spec.design``."""
+def uart_rtlil(spec: GemmSpec, design_hash: str, *, clock_hz: int, leds_low: bool = False, target: str = "generic") -> str:
+    """RTLIL of a board's top, module ``spec.design``; its LEDs light at 0 where ``leds_low``."""
     top = GemmUart(engine=engine(spec, target=target), registers=hardware(registers(spec, design_hash)),
-                   divisor=round(clock_hz / BAUD_RATE))
+                   divisor=round(clock_hz / BAUD_RATE), leds_low=leds_low)
     return to_rtlil(top, name=spec.design)
