@@ -11,11 +11,13 @@ from amaranth.utils import ceil_log2
 from tilewright.rtl.attention.banks import of_bank
 from tilewright.rtl.attention.frame_reader import FrameReader
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
+from tilewright.rtl.attention.normalize_tiles import NormalizeTiles
 from tilewright.rtl.attention.online_weights import OnlineWeights, online_latency
 from tilewright.rtl.attention.query_loader import QueryLoader
 from tilewright.rtl.attention.rescale import ScaledSums, ShiftedSums
 from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
+from tilewright.rtl.attention.tile_loader import TileLoader
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
 from tilewright.rtl.attention.value_row import ValueRow
 from tilewright.rtl.attention.value_sequencer import ValueSequencer
@@ -64,10 +66,13 @@ class AttentionEngine(wiring.Component):
     past. Beats hold ``lanes`` elements, ``head_dim / lanes`` beats a row:
 
     ======  ===========================================================================
-    q       per kv head, position, head of the group: the query
+    q       per kv head, position, head of the group, chunk: the query
     k, v    per kv head, tile, key that a row of the tile sees: the key; the value
-    result  per kv head, position, head of the group: the mean of the values
+    result  per kv head, position, head of the group, chunk: the mean of the values
     ======  ===========================================================================
+
+    With ``order`` "tiles" q and result come per kv head, tile, head of the group, chunk, position of the tile: for one tile the
+    order of a matrix (positions, heads * head_dim) in tiles of ``lanes`` columns. ``rows`` is then a multiple of ``group``.
 
     ``last`` marks a job's final beat of each. ``done`` is high while a job's last result beat leaves, ``busy`` from the cycle
     behind a job's acceptance to that one. ``error`` keeps the last code of ``ERRORS`` until a legal job is accepted: an
@@ -91,12 +96,13 @@ class AttentionEngine(wiring.Component):
         octave "none": weights below the greatest score and not below an octave, as ``Exp`` of ``tilewright.rtl.units.exp``
     total_width : bits of a row's sum of weights
     mask : which keys a query sees
-    limits : (queries, keys)       target : "generic" or "ecp5"
+    limits : (queries, keys)       order : "rows" or "tiles"       target : "generic" or "ecp5"
     """
 
     def __init__(self, *, rows: int, lanes: int, chunks: int, group: int, kv_heads: int, query: Shape, key: Shape, value: Shape,
                  out: Shape, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
-                 octave: str, total_width: int, mask: Mask, limits: tuple[int, int], target: str = "generic") -> None:
+                 octave: str, total_width: int, mask: Mask, limits: tuple[int, int], order: str = "rows",
+                 target: str = "generic") -> None:
         self.rows = rows
         self.lanes = lanes
         self.chunks = chunks
@@ -105,6 +111,7 @@ class AttentionEngine(wiring.Component):
         self.elements = {"q": query, "k": key, "v": value}
         self.mask = mask
         self.limits = limits
+        self.order = order
         self.target = target
         self.score_width = score_width
         self.total_width = total_width
@@ -114,8 +121,10 @@ class AttentionEngine(wiring.Component):
             table=table, total_width=total_width, value_width=value.width, target=target)
         self.timing = key_timing(octave=octave, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
                                  weight_width=mantissa_bits + guard_bits + 1, total_width=total_width)
-        self.normalize = NormalizeRows(rows=rows, lanes=lanes, chunks=chunks, total_width=total_width, value_width=value.width,
-                                       out=out, clamps=octave == "none", target=target)
+        normalizer = partial(NormalizeTiles, group=group) if order == "tiles" else NormalizeRows
+        self.normalize: NormalizeRows = normalizer(
+            rows=rows, lanes=lanes, chunks=chunks, total_width=total_width, value_width=value.width, out=out,
+            clamps=octave == "none", target=target)
         queries, keys = limits
         job = data.StructLayout({"queries": range(queries + 1), "keys": range(keys + 1), "score_multiplier": MULTIPLIER_BITS,
                                  "score_shift": 6, "out_scale": SCALE_BITS})
@@ -132,8 +141,7 @@ class AttentionEngine(wiring.Component):
         for name, reader in readers.items():
             m.submodules[f"{name}_reader"] = reader
             wiring.connect(m, wiring.flipped(getattr(self, name)), reader.beats)
-        m.submodules.loader = loader = QueryLoader(
-            rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group)
+        m.submodules.loader = loader = self._loader()
         m.submodules.walker = walker = TileWalker(rows=self.rows, group=self.group, kv_heads=self.kv_heads, mask=self.mask,
                                                   queries_max=self.limits[0], keys_max=self.limits[1])
         m.submodules.sequencer = sequencer = ScoreSequencer(
@@ -157,7 +165,13 @@ class AttentionEngine(wiring.Component):
         self._status(m, accepted, refusal, sequencer, values, readers)
         return m
 
-    def _jobs(self, m: Module, loader: QueryLoader, walker: TileWalker) -> tuple[Value, Value, dict[str, Array], Value]:
+    def _loader(self) -> QueryLoader | TileLoader:
+        if self.order == "tiles":
+            return TileLoader(rows=self.rows, group=self.group, chunks=self.chunks, kv_heads=self.kv_heads,
+                              positions_max=self.limits[0])
+        return QueryLoader(rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group)
+
+    def _jobs(self, m: Module, loader: QueryLoader | TileLoader, walker: TileWalker) -> tuple[Value, Value, dict[str, Array], Value]:
         """Check the job at the port, then hand it to loader and walker when both are idle.
 
         Returns whether one is accepted, the code of one that is refused, the constants of the jobs on their way by the
@@ -167,17 +181,21 @@ class AttentionEngine(wiring.Component):
         accepted, refused, checked, legal = Signal(), Signal(), Signal(), Signal()
         parity = Signal()
         running = Signal(range(JOBS_MAX + 1))
-        rows = Signal.like(loader.rows_in)
         queries_max, keys_max = self.limits
         shape = (job.queries != 0) & (job.keys != 0) & (job.queries <= queries_max) & (job.keys <= keys_max)
         if self.mask.needs_positions:
             shape &= job.queries <= job.keys
         m.d.comb += [
             accepted.eq(checked & legal & loader.idle & walker.idle & (running != JOBS_MAX)), refused.eq(checked & ~legal),
-            self.job.ready.eq(accepted | refused), loader.take.eq(accepted), loader.rows_in.eq(rows),
+            self.job.ready.eq(accepted | refused), loader.take.eq(accepted),
             walker.take.eq(accepted), walker.queries.eq(job.queries), walker.keys.eq(job.keys)]
-        m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape), rows.eq(job.queries * self.group),
-                     running.eq(running + accepted - self.done)]
+        m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape), running.eq(running + accepted - self.done)]
+        if isinstance(loader, TileLoader):
+            m.d.comb += loader.positions_in.eq(job.queries)
+        else:
+            rows = Signal.like(loader.rows_in)
+            m.d.comb += loader.rows_in.eq(rows)
+            m.d.sync += rows.eq(job.queries * self.group)
         constants = {}
         for name in ("score_multiplier", "score_shift", "out_scale"):
             kept = Array(Signal.like(job[name], name=f"{name}_{k}", reset_less=True) for k in range(JOBS_MAX))
@@ -189,7 +207,7 @@ class AttentionEngine(wiring.Component):
         m.d.comb += self.busy.eq(running != 0)
         return accepted, Mux(refused, ERRORS["illegal_shape"], 0), constants, parity
 
-    def _scores(self, m: Module, loader: QueryLoader, sequencer: ScoreSequencer, readers: dict[str, FrameReader]) -> None:
+    def _scores(self, m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer, readers: dict[str, FrameReader]) -> None:
         latency = sum_latency(self.lanes)
         accumulate = delayed(m, sequencer.step, latency, "accumulate", reset=True)
         first = delayed(m, sequencer.begins, latency, "begins")

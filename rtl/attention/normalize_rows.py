@@ -140,23 +140,12 @@ class NormalizeRows(wiring.Component):
         m = Module()
         m.submodules.divider = divider = RowDivider(total_width=self.total_width)
         m.submodules.scale_means = scale = self.scale_means
-        # Divide: the next row, while the row before is read.
-        pending = Signal(BANKS)  # tiles of which a row is not yet divided
-        begun = Signal(BANKS)    # tiles whose rows are all divided, until their bank is free
-        end = data.View(tile_end_layout(rows=self.rows), of_bank(self.divide_bank, self.ends))
-        row_ends = self.divide_row + 1 == end.rows
-        m.d.comb += [pending.eq(self.owned & ~begun), divider.total.eq(self.total), divider.scale.eq(self.scale),
-                     self.divide_job.eq(end.job), divider.start.eq(divider.idle & of_bank(self.divide_bank, pending))]
         about = data.StructLayout({"bank": 1, "row": range(self.rows), "tile_ends": 1, "job_ends": 1})
         dividing = Signal(about, reset_less=True)
-        m.d.sync += begun.eq(begun & ~self.release)
+        end, row_ends = self._divide(m, divider)  # the next row, while the row before is read
         with m.If(divider.start):
             m.d.sync += [dividing.bank.eq(self.divide_bank), dividing.row.eq(self.divide_row), dividing.tile_ends.eq(row_ends),
-                         dividing.job_ends.eq(row_ends & end.job_ends),
-                         self.divide_row.eq(Mux(row_ends, 0, self.divide_row + 1))]
-            with m.If(row_ends):
-                m.d.sync += [self.divide_bank.eq(~self.divide_bank),
-                             begun.eq((begun & ~self.release) | self._bit(self.divide_bank))]
+                         dividing.job_ends.eq(row_ends & end.job_ends)]
         # Read: a word in every cycle, as long as there is room for its results.
         reading = Signal()
         about_row, about_word = Signal(about, reset_less=True), Signal(about, reset_less=True)
@@ -182,6 +171,23 @@ class NormalizeRows(wiring.Component):
                      word_factor.eq(factor), word_places.eq(places)]
         self._offer(m, scale, word, word_ends & about_word.job_ends)
         return m
+
+    def _divide(self, m: Module, divider: RowDivider) -> tuple[data.View, Value]:
+        """Starts ``divider`` on one row after the other; returns the end of the next row's tile, and whether the row is its last.
+        """
+        pending = Signal(BANKS)  # tiles of which a row is not yet divided
+        begun = Signal(BANKS)    # tiles whose rows are all divided, until their bank is free
+        end = data.View(tile_end_layout(rows=self.rows), of_bank(self.divide_bank, self.ends))
+        row_ends = self.divide_row + 1 == end.rows
+        m.d.comb += [pending.eq(self.owned & ~begun), divider.total.eq(self.total), divider.scale.eq(self.scale),
+                     self.divide_job.eq(end.job), divider.start.eq(divider.idle & of_bank(self.divide_bank, pending))]
+        m.d.sync += begun.eq(begun & ~self.release)
+        with m.If(divider.start):
+            m.d.sync += self.divide_row.eq(Mux(row_ends, 0, self.divide_row + 1))
+            with m.If(row_ends):
+                m.d.sync += [self.divide_bank.eq(~self.divide_bank),
+                             begun.eq((begun & ~self.release) | self._bit(self.divide_bank))]
+        return end, row_ends
 
     def _room(self, m: Module, reads: Value) -> Value:
         """Whether a word's results find room, also if one was read in the cycle before."""

@@ -1,9 +1,16 @@
 """Brings the queries of the next tile in while the tile before is at work."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.attention.banks import BANKS, of_bank
+
+
+def filled(loader: Any, bank: Value, ends: Value) -> Value:
+    """Which banks of ``loader`` hold a whole tile in the next cycle: ``bank`` too where its tile ``ends``."""
+    return Cat((loader.full[k] | (ends & (bank == k))) & ~(loader.release & (loader.released == k)) for k in range(BANKS))
 
 
 class QueryLoader(wiring.Component):
@@ -50,8 +57,5 @@ class QueryLoader(wiring.Component):
         ends = self.step & chunk_ends & (row[-1] | (left == 1))
         with m.If(ends):
             m.d.sync += bank.eq(~bank)
-        m.d.sync += self.full.eq(self._filled(bank, ends))
+        m.d.sync += self.full.eq(filled(self, bank, ends))
         return m
-
-    def _filled(self, bank: Value, ends: Value) -> Value:
-        return Cat((self.full[k] | (ends & (bank == k))) & ~(self.release & (self.released == k)) for k in range(BANKS))

@@ -8,7 +8,7 @@ values are a group of ``g``; row r of kv head h is position ``r // g`` of head `
 =========  =====================================================================
 stream     order, outermost first
 =========  =====================================================================
-q, result  kv head, row, chunk of the row
+q, result  kv head, row, chunk of the row; in the ``order`` of tiles: kv head, tile, head of the group, chunk, position of the tile
 k, v       kv head, tile of ``tile_q`` rows, key that the tile meets, chunk
 =========  =====================================================================
 """
@@ -52,6 +52,7 @@ class AttentionPorts:
     heads: int
     kv_heads: int
     tile_q: int
+    order: str
     mask: dict[str, str | int]
     limits: dict[str, int]
     job: dict[str, int]
@@ -116,14 +117,24 @@ class AttentionPorts:
 
     def index(self, job: Job, beat: int, lane: int) -> tuple[int, int, int]:
         """Head, position among the queries and element in lane ``lane`` of the job's result beat ``beat``."""
-        row, chunk = divmod(beat, self.chunks)
-        kv_head, row = divmod(row, job.queries * self.group)
+        kv_head, row, chunk = self._place(job, beat)
         position, member = divmod(row, self.group)
         return kv_head * self.group + member, position, chunk * self.q.lanes + lane
 
+    def _place(self, job: Job, beat: int) -> tuple[int, int, int]:
+        """Kv head, row and chunk of the job's result beat ``beat``."""
+        kv_head, beat = divmod(beat, job.queries * self.group * self.chunks)
+        if self.order == "rows":
+            return kv_head, *divmod(beat, self.chunks)
+        tile, beat = divmod(beat, self.tile_q * self.chunks)
+        first = tile * self.tile_q // self.group
+        member, beat = divmod(beat, self.chunks * min(self.tile_q // self.group, job.queries - first))
+        chunk, position = divmod(beat, min(self.tile_q // self.group, job.queries - first))
+        return kv_head, (first + position) * self.group + member, chunk
+
     def unit(self, job: Job, beat: int, lane: int) -> str:
         """The row of multipliers that made this value, and the tile in which it did."""
-        row = beat // self.chunks % (job.queries * self.group)
+        _, row, _ = self._place(job, beat)
         return f"tile {row // self.tile_q}, value row {row % self.tile_q}, lane {lane}"
 
     def divergence(

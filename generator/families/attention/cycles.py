@@ -72,7 +72,7 @@ class _Timeline:
     valued: int = NEVER                    # last value step of a key
     released: list[int] = field(default_factory=lambda: [NEVER] * BANKS)  # a bank's last word was taken
     taken: int = NEVER                     # a row's factor was taken
-    read: int = NEVER                      # a row's last word was read
+    read: int = NEVER                      # a row's, or a tile's, last word was read
 
 
 def walk(engine: CycleEngine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
@@ -133,10 +133,15 @@ def _keys(engine: CycleEngine, time: _Timeline, count: int) -> int:
 
 
 def _drain(engine: CycleEngine, time: _Timeline, rows: int) -> None:
-    """A finished tile: each row divided while the one before is read."""
+    """A finished tile: each row divided while the one before is read; in the order of tiles, while the tile before is."""
     owned = time.valued + engine.loop
+    whole = engine.spec.order == "tiles"
     for _ in range(rows):
         start = max(owned, time.taken)
-        time.taken = max(start + engine.division, time.read)
-        time.read = time.taken + engine.spec.chunks
+        time.taken = start + engine.division
+        if not whole:
+            time.taken = max(time.taken, time.read)
+            time.read = time.taken + engine.spec.chunks
+    if whole:
+        time.read = max(time.taken, time.read) + rows * engine.spec.chunks
     time.released = [time.released[1], time.read + 1]

@@ -22,7 +22,7 @@ def engine(spec: AttentionSpec, *, target: str = "generic") -> AttentionEngine:
         key=_shape(spec.k), value=_shape(spec.v), out=_shape(spec.out), score_width=spec.score_width, fraction=spec.fraction,
         mantissa_bits=spec.mantissa_bits, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
         total_width=spec.total_width, mask=Mask(spec.mask.kind, **spec.mask.numbers),
-        limits=(spec.limits.queries, spec.limits.keys), target=target)
+        limits=(spec.limits.queries, spec.limits.keys), order=spec.order, target=target)
 
 
 def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:

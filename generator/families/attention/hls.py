@@ -46,6 +46,8 @@ def _structure(spec: AttentionSpec) -> dict[str, Any]:
         "group": spec.group,
         "tile_q": spec.tile_q,
         "lanes": spec.lanes,
+        "by_tiles": spec.order == "tiles",
+        "tile_positions": spec.tile_positions,
         "chunks": spec.chunks,
         "all_lanes": (1 << spec.lanes) - 1,
         "limit_queries": spec.limits.queries,

@@ -92,6 +92,16 @@ class AttentionSpec(Spec):
         return self.engine.lanes
 
     @property
+    def order(self) -> str:
+        """`rows` or `tiles`: which beat of q and result follows which."""
+        return self.engine.order
+
+    @property
+    def tile_positions(self) -> int:
+        """Positions of a query tile, all heads of their group; 1 where a group fills a tile or more."""
+        return max(self.tile_q // self.group, 1)
+
+    @property
     def chunks(self) -> int:
         """Beats of one query, key, value or result."""
         return self.head_dim // self.lanes
@@ -279,6 +289,7 @@ class AttentionSpec(Spec):
     def problems(self) -> Iterator[Problem]:
         """Model and engine, mask, widths of the softmax, limits and workload."""
         yield from self._structure_problems()
+        yield from self._order_problems()
         yield from self._mask_problems()
         yield from self._softmax_problems()
         yield from self._limit_problems()
@@ -300,6 +311,18 @@ class AttentionSpec(Spec):
             yield Problem(("engine", "tile_q"), (
                 f"{self.tile_q} is neither a multiple nor a divisor of heads / kv_heads, which is {self.group}; "
                 f"the nearest that is: {_nearest(fitting, self.tile_q)}"))
+
+    def _order_problems(self) -> Iterator[Problem]:
+        if self.order == "rows" or self.head_dim % self.lanes or self.heads % self.kv_heads:
+            return
+        if self.tile_positions == 1:
+            advice = f", or raise tile_q to {2 * self.group}" if 2 * self.group <= MAX_TILE_Q else ""
+            yield Problem(("engine", "order"), (
+                f"tiles with tile_q {self.tile_q}, and heads / kv_heads {self.group}: a tile has one position, and its beats "
+                f"one order; write rows{advice}"))
+        elif self.group == self.chunks == 1:
+            yield Problem(("engine", "order"), (
+                "tiles with one head to a kv head and one beat to a row is the order of rows; write rows, or lower lanes"))
 
     def _mask_problems(self) -> Iterator[Problem]:
         needed = MASK_NUMBERS[self.mask.kind]

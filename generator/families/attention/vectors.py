@@ -1,7 +1,8 @@
 """Queries, keys and values to beats and results back; the vector files hold the same beats.
 
 A kv head's rows are its (position, head of the group) pairs, heads inside; ``tile_q`` of them make a tile, and each tile
-meets its keys once, so keys and values are sent once for every tile.
+meets its keys once, so keys and values are sent once for every tile. Queries and results come row by row, or, in the
+``order`` of tiles, a chunk of every position of a tile after the other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,17 +32,37 @@ class EngineShape(Protocol):
     @property
     def tile_q(self) -> int: ...
     @property
+    def tile_positions(self) -> int: ...
+    @property
     def lanes(self) -> int: ...
+    @property
+    def order(self) -> str: ...
     @property
     def mask(self) -> Mask: ...
 
 
 def pack_rows(shape: EngineShape, rows: ArrayLike) -> IntArray:
-    """Queries or results (heads, queries, head_dim) as beats, (beats, lanes): by kv head, position, head, chunk."""
+    """Queries or results (heads, queries, head_dim) as beats, (beats, lanes), in the order of ``shape``.
+
+    rows: by kv head, position, head of the group, chunk. tiles: by kv head, tile, head of the group, chunk, position.
+    """
     array = np.asarray(rows, np.int64)
     _, count, head_dim = array.shape
     grouped = array.reshape(shape.kv_heads, shape.group, count, head_dim)
+    if shape.order == "tiles":
+        return pack_tiles(grouped, shape.tile_positions, shape.lanes)
     return grouped.transpose(0, 2, 1, 3).reshape(-1, shape.lanes)
+
+
+def pack_tiles(rows: IntArray, tile: int, lanes: int) -> IntArray:
+    """(kv heads, heads of a group, positions, head_dim) as beats, (beats, lanes): by kv head, tile, head, chunk, position.
+
+    ``tile`` positions make a tile. For one tile that is a matrix (positions, heads * head_dim) by tiles of ``lanes`` columns.
+    """
+    kv_heads, group, count, _ = rows.shape
+    chunked = rows.reshape(kv_heads, group, count, -1, lanes).swapaxes(2, 3)
+    tiles = [chunked[..., start:start + tile, :].reshape(kv_heads, -1, lanes) for start in range(0, count, tile)]
+    return np.concatenate(tiles, axis=1).reshape(-1, lanes)
 
 
 def unpack_rows(shape: EngineShape, beats: ArrayLike, queries: int) -> IntArray:
@@ -50,8 +71,10 @@ def unpack_rows(shape: EngineShape, beats: ArrayLike, queries: int) -> IntArray:
     rows = shape.kv_heads * queries * shape.group
     if array.ndim != 2 or array.shape[1] != shape.lanes or array.shape[0] % rows:
         raise ValueError(f"result beats have shape {array.shape}, not (a multiple of {rows}, {shape.lanes})")
-    grouped = array.reshape(shape.kv_heads, queries, shape.group, -1)
-    return grouped.transpose(0, 2, 1, 3).reshape(shape.kv_heads * shape.group, queries, -1)
+    index = np.arange(array.size, dtype=np.int64).reshape(shape.kv_heads * shape.group, queries, -1)
+    result = np.empty_like(index)
+    result.reshape(-1)[pack_rows(shape, index)] = array
+    return result
 
 
 def met_keys(shape: EngineShape, queries: int, keys: int) -> list[int]:
