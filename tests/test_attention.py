@@ -279,8 +279,11 @@ STRUCTURES = [(4, 2, 4), (4, 1, 2), (3, 3, 5), (1, 1, 1), (8, 1, 16)]  # heads, 
 
 
 def structures(name: str) -> list[AttentionSpec]:
-    return [spec(model={"head_dim": 8, "heads": heads, "kv_heads": kv_heads}, engine={"tile_q": tile_q, "lanes": 4},
-                 mask=MASKS[name]) for heads, kv_heads, tile_q in STRUCTURES]
+    """Each structure in the order of rows, and in that of tiles where a tile has several positions."""
+    return [spec(model={"head_dim": 8, "heads": heads, "kv_heads": kv_heads},
+                 engine={"tile_q": tile_q, "lanes": 4, "order": order}, mask=MASKS[name])
+            for heads, kv_heads, tile_q in STRUCTURES
+            for order in ("rows", "tiles")[:1 + (tile_q > heads // kv_heads)]]
 
 
 def test_rows_of_a_group_stand_side_by_side() -> None:
@@ -292,6 +295,17 @@ def test_rows_of_a_group_stand_side_by_side() -> None:
     np.testing.assert_array_equal(unpack_rows(of, packed, 3), q)
     with pytest.raises(ValueError, match=r"result beats have shape \(23, 4\), not \(a multiple of 12, 4\)"):
         unpack_rows(of, packed[1:], 3)
+
+
+def test_the_order_of_tiles_is_chunk_by_chunk_for_every_head_of_a_tile() -> None:
+    of = spec(engine={"tile_q": 4, "lanes": 4, "order": "tiles"})  # two heads to a kv head: two positions to a tile
+    q = np.arange(4 * 3 * 8).reshape(4, 3, 8)
+    packed = pack_rows(of, q)
+    expected = [q[head, position, start:start + 4].tolist()
+                for heads in ((0, 1), (2, 3)) for positions in ((0, 1), (2,))
+                for head in heads for start in (0, 4) for position in positions]
+    assert packed.tolist() == expected
+    np.testing.assert_array_equal(unpack_rows(of, packed, 3), q)
 
 
 def test_keys_are_sent_once_for_every_tile_in_order() -> None:

@@ -28,18 +28,19 @@ CHUNKS = {"one": (4, 4), "fewer_than_rows": (6, 2), "many": (16, 2)}  # head_dim
 FORMATS = {
     "int8": ("int8", "int8", "int8", "int8"), "wide": ("int16", "int8", "int16", "int16"),
     "mixed": ("int4", "int16", "int4", "int8")}
+ORDERS = ("rows", "tiles")
 WIDTHS = {"fine": (12, 15, 1, 6), "coarse": (8, 8, 8, 3)}  # fraction, mantissa, guard, table
 JOBS = ((7, 11), (1, 40))  # queries, keys
 FACTORS: dict[str, tuple[str, ...]] = {
     "mask": tuple(MASKS), "heads": tuple(HEADS), "chunks": tuple(CHUNKS), "formats": tuple(FORMATS), "widths": tuple(WIDTHS),
-    "algorithm": ("two_pass", "online_shift", "online")}
+    "algorithm": ("two_pass", "online_shift", "online"), "order": ORDERS}
 
 
 def pairwise_rows(factors: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
-    """Rows in which every pair of levels of every two factors occurs: each time the row that brings most new pairs."""
+    """Rows in which every legal pair of levels of every two factors occurs: each time the row that brings most new pairs."""
     names = list(factors)
-    missing = {(a, x, b, y) for a, b in combinations(names, 2) for x in factors[a] for y in factors[b]}
-    rows = [dict(zip(names, levels, strict=True)) for levels in product(*factors.values())]
+    rows = [row for levels in product(*factors.values()) if is_legal(row := dict(zip(names, levels, strict=True)))]
+    missing = {pair for row in rows for pair in pairs(row)}
     while missing:
         best = max(rows, key=lambda row: sum(pair in missing for pair in pairs(row)))
         missing -= set(pairs(best))
@@ -51,6 +52,11 @@ def pairs(row: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
     return [(a, row[a], b, row[b]) for a, b in combinations(row, 2)]
 
 
+def is_legal(row: Mapping[str, str]) -> bool:
+    """Whether the two orders of a row's beats differ."""
+    return row["order"] == "rows" or not (row["heads"] == "whole_tiles" or (row["heads"], row["chunks"]) == ("mha", "one"))
+
+
 def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs: Sequence[tuple[int, int]] = JOBS) -> Design:
     """The design of a row."""
     heads, kv_heads, tile_q = HEADS[row["heads"]]
@@ -58,7 +64,7 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs:
     fraction, mantissa_bits, guard_bits, table_bits = WIDTHS[row["widths"]]
     text = yaml.safe_dump({
         "design": "pairs", "family": "attention", "model": {"head_dim": head_dim, "heads": heads, "kv_heads": kv_heads},
-        "engine": {"tile_q": tile_q, "lanes": lanes}, "mask": MASKS[row["mask"]],
+        "engine": {"tile_q": tile_q, "lanes": lanes, "order": row["order"]}, "mask": MASKS[row["mask"]],
         "softmax": {"algorithm": row["algorithm"], "fraction": fraction, "mantissa_bits": mantissa_bits,
                     "guard_bits": guard_bits, "table_bits": table_bits},
         "numbers": dict(zip(("q", "k", "v", "out"), FORMATS[row["formats"]], strict=True)),
@@ -66,7 +72,8 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs:
     return parse_design(text.encode(), source="pairs.yaml")
 
 
-PLAIN = {"mask": "none", "heads": "mha", "chunks": "many", "formats": "int8", "widths": "fine", "algorithm": "two_pass"}
+PLAIN = {"mask": "none", "heads": "mha", "chunks": "many", "formats": "int8", "widths": "fine", "algorithm": "two_pass",
+         "order": "rows"}
 ROWS = list(pairwise_rows(FACTORS))
 
 

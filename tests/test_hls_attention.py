@@ -23,10 +23,12 @@ MASKS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 3},
     "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "prefix": {"kind": "prefix", "prefix": 5}}
 
-# Between them: grouped heads above and below a tile, ragged tiles, one and several beats, each algorithm, the widest sums.
+# Between them: grouped heads above and below a tile, ragged tiles, both orders of beats, one and several to a row, each
+# algorithm, the widest sums.
 DESIGNS: dict[str, dict[str, Any]] = {
     "grouped_lambda_online_shift": {
-        "model": {"head_dim": 12, "heads": 4, "kv_heads": 2}, "engine": {"tile_q": 4, "lanes": 3}, "mask": MASKS["lambda"],
+        "model": {"head_dim": 12, "heads": 4, "kv_heads": 2}, "engine": {"tile_q": 4, "lanes": 3, "order": "tiles"},
+        "mask": MASKS["lambda"],
         "softmax": {"algorithm": "online_shift", "mantissa_bits": 8, "guard_bits": 0},
         "numbers": {"q": "int16", "k": "int16", "v": "int16", "out": "int16"}, "limits": {"queries": 9, "keys": 300}},
     "shared_keys_two_pass": {
@@ -148,8 +150,9 @@ def edited(hls: Path, folder: Path, **edits: str) -> Run:
 def test_first_divergence_names_head_position_and_element(built: Builds, tmp_path: Path) -> None:
     hls, case, _ = built("grouped_lambda_online_shift")
     lines = (hls.parent / "sim" / "vectors" / "base" / "result.txt").read_text().splitlines()
-    # The second kv head's rows follow 9 positions of 2 heads, a row in 4 beats: position 3, second head, third beat.
-    number = (9 * 2 + 3 * 2 + 1) * 4 + 2
+    # The second kv head follows 9 positions of 2 heads in 4 chunks, its second tile 2 positions; there the second head follows
+    # 4 chunks of 2 positions: its third chunk, the tile's second position.
+    number = (9 + 2) * 2 * 4 + 4 * 2 + 2 * 2 + 1
     words = lines[number].split()
     actual = int(words[1])
     assert case.jobs[0].result is not None and actual == case.jobs[0].result[3, 3, 7]

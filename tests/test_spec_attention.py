@@ -146,8 +146,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
      "engine.tile_q: 12 is neither a multiple nor a divisor of heads / kv_heads, which is 32; the nearest that is: 16"),
     ({"engine": {"tile_q": 17}}, "engine.tile_q: 17 is not an integer from 1 to 16"),
     ({"engine": {"lanes": 33}}, "engine.lanes: 33 is not an integer from 1 to 32"),
+    ({"engine": {"order": "columns"}}, "engine.order: 'columns' is not one of rows, tiles"),
+    ({"model": {"heads": 4}, "engine": {"order": "tiles"}},
+     "engine.order: tiles with tile_q 4, and heads / kv_heads 4: a tile has one position, and its beats one order; write rows, "
+     "or raise tile_q to 8"),
+    ({"model": {"heads": 32}, "engine": {"order": "tiles", "tile_q": 16}},
+     "engine.order: tiles with tile_q 16, and heads / kv_heads 32: a tile has one position, and its beats one order; "
+     "write rows"),
+    ({"model": {"head_dim": 8}, "engine": {"order": "tiles"}},
+     "engine.order: tiles with one head to a kv head and one beat to a row is the order of rows; write rows, or lower lanes"),
     ({"engine": {"schedule": "flash"}}, "engine.schedule: 'flash' is not streaming"),
-    ({"engine": {"rows": 4}}, "unknown key 'rows' in engine; known are schedule, tile_q, lanes"),
+    ({"engine": {"rows": 4}}, "unknown key 'rows' in engine; known are schedule, tile_q, lanes, order"),
     ({"model": {"head_dim": 3}}, "model.head_dim: 3 is not an integer from 4 to 256"),
     ({"model": {"heads": 65}}, "model.heads: 65 is not an integer from 1 to 64"),
     ({"mask": "casual"}, "mask: 'casual' is not one of none, causal or a mapping of kind, window, sink, prefix; "
@@ -247,6 +256,7 @@ engine:
   schedule: streaming
   tile_q: 4
   lanes: 8
+  order: rows
 mask:
   kind: window
   window: 64

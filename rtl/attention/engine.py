@@ -171,7 +171,8 @@ class AttentionEngine(wiring.Component):
                               positions_max=self.limits[0])
         return QueryLoader(rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group)
 
-    def _jobs(self, m: Module, loader: QueryLoader | TileLoader, walker: TileWalker) -> tuple[Value, Value, dict[str, Array], Value]:
+    def _jobs(self, m: Module, loader: QueryLoader | TileLoader, walker: TileWalker,
+              ) -> tuple[Value, Value, dict[str, Array], Value]:
         """Check the job at the port, then hand it to loader and walker when both are idle.
 
         Returns whether one is accepted, the code of one that is refused, the constants of the jobs on their way by the
@@ -207,7 +208,8 @@ class AttentionEngine(wiring.Component):
         m.d.comb += self.busy.eq(running != 0)
         return accepted, Mux(refused, ERRORS["illegal_shape"], 0), constants, parity
 
-    def _scores(self, m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer, readers: dict[str, FrameReader]) -> None:
+    def _scores(self, m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer,
+                readers: dict[str, FrameReader]) -> None:
         latency = sum_latency(self.lanes)
         accumulate = delayed(m, sequencer.step, latency, "accumulate", reset=True)
         first = delayed(m, sequencer.begins, latency, "begins")

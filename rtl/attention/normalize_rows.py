@@ -173,8 +173,7 @@ class NormalizeRows(wiring.Component):
         return m
 
     def _divide(self, m: Module, divider: RowDivider) -> tuple[data.View, Value]:
-        """Starts ``divider`` on one row after the other; returns the end of the next row's tile, and whether the row is its last.
-        """
+        """Starts ``divider`` on row after row; returns the end of the next one's tile, and whether it is the tile's last."""
         pending = Signal(BANKS)  # tiles of which a row is not yet divided
         begun = Signal(BANKS)    # tiles whose rows are all divided, until their bank is free
         end = data.View(tile_end_layout(rows=self.rows), of_bank(self.divide_bank, self.ends))

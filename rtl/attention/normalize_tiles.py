@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from tilewright.rtl.attention.banks import BANKS, of_bank
-from tilewright.rtl.attention.normalize_rows import QUOTIENT_BITS, NormalizeRows, RowDivider
+from tilewright.rtl.attention.normalize_rows import NormalizeRows, RowDivider
 from tilewright.rtl.attention.value_sequencer import tile_end_layout
 from tilewright.rtl.delay import delayed
 
@@ -12,9 +12,9 @@ from tilewright.rtl.delay import delayed
 class NormalizeTiles(NormalizeRows):
     """As :class:`NormalizeRows`, but for the order of a tile's words: per head of the group, chunk, position.
 
-    Row r of a tile is position ``r // group`` of head ``r % group``. A chunk meets all positions, so all rows are divided before
-    the first word is read; their factors wait in a memory, a tile for each bank of sums: the rows of one tile are divided
-    while the words of the one before are read.
+    Row r of a tile is position ``r // group`` of head ``r % group``. A chunk meets all positions, so all rows are divided
+    before the first word is read. Their factors wait in a memory that has room for both banks of sums: the rows of one tile
+    are divided while the words of the one before are read.
     """
 
     def __init__(self, *, rows: int, group: int, lanes: int, chunks: int, total_width: int, value_width: int, out: Shape,

@@ -8,7 +8,8 @@ values are a group of ``g``; row r of kv head h is position ``r // g`` of head `
 =========  =====================================================================
 stream     order, outermost first
 =========  =====================================================================
-q, result  kv head, row, chunk of the row; in the ``order`` of tiles: kv head, tile, head of the group, chunk, position of the tile
+q, result  ``order`` rows: kv head, row, chunk of the row
+           ``order`` tiles: kv head, tile, head of the group, chunk, position
 k, v       kv head, tile of ``tile_q`` rows, key that the tile meets, chunk
 =========  =====================================================================
 """

@@ -52,8 +52,8 @@ class Engine(Part):
     tile_q: int = Field(default=4, ge=1, le=MAX_TILE_Q, description="rows of a query tile, which share each key")
     lanes: int = Field(default=8, ge=1, le=32, description="elements of a head in a beat, multipliers of a row")
     order: Literal["rows", "tiles"] = Field(
-        default="rows", description="beats of q and result: one row's after the other's, or as a GEMM engine has them: a chunk of "
-                                    "every position of a tile, then the next chunk")
+        default="rows", description="beats of q and result: row by row; or a chunk of every position of a tile, then the next "
+                                    "chunk, as a GEMM engine has them")
 
 
 class Mask(Part):
