@@ -267,11 +267,12 @@ class AttentionSpec(Spec):
         heads = f"{self.heads} query head{'s' if self.heads > 1 else ''}"
         mask = ", ".join([self.mask.kind, *(f"{name} {value}" for name, value in self.mask.numbers.items())])
         sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits}
+        order = ", beats in the order of tiles" if self.order == "tiles" else ""
         jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
         largest = max(self.workload, key=lambda job: (job.queries * job.keys, job.keys))
         return [
             ("model", f"head_dim {self.head_dim}, {heads}, {self.group} to each head of keys and values"),
-            ("engine", f"{self.schedule}, {self.tile_q} rows x {self.lanes} lanes, a key every {self.interval} cycles"),
+            ("engine", f"{self.schedule}, {self.tile_q} rows x {self.lanes} lanes, a key every {self.interval} cycles{order}"),
             ("top", self.top),
             ("mask", mask),
             ("softmax", f"{self.algorithm}, mantissa {self.mantissa_bits} bits, guard {self.guard_bits}, "
