@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from gemm_designs import CACHE, TEST_BUILD
 from tilewright.build import build
-from tilewright.design import Design
+from tilewright.design import Design, parse_design
 from tilewright.sim.harness import Input, Result, harness_context
 from tilewright.sim.ports import Ports
 from tilewright.sim.project import simulation_files
@@ -18,6 +19,25 @@ from tilewright.sim.verilator import compile_program
 
 CARRIED = ("data", "last", "valid")  # what goes along a wired stream; ready comes back, keep ends at its source
 STATUS = ("busy", "done", "error", "counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
+
+
+def design(name: str, **blocks: Any) -> Design:
+    return parse_design(yaml.safe_dump({"design": name, **blocks}).encode(), source=f"{name}.yaml")
+
+
+def gemm(name: str, *, rows: int, cols: int, dataflow: str) -> Design:
+    return design(name, family="gemm", array={"rows": rows, "cols": cols, "dataflow": dataflow},
+                  limits={"m": 16, "n": 16, "k": 16})
+
+
+def as_heads(matrix: Any, heads: int) -> Any:
+    """(positions, heads * head_dim) as (heads, positions, head_dim)."""
+    return matrix.reshape(len(matrix), heads, -1).swapaxes(0, 1)
+
+
+def as_matrix(heads: Any) -> Any:
+    """(heads, positions, head_dim) as (positions, heads * head_dim)."""
+    return heads.swapaxes(0, 1).reshape(heads.shape[1], -1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +57,7 @@ class Chain:
         paths = {name: build(design, TEST_BUILD).folder / "rtl" / f"{design.name}.v" for name, design in self.engines.items()}
         modules = {name: (design.name, _ports(paths[name].read_text(), design.name)) for name, design in self.engines.items()}
         (folder / "chain.v").write_text(self._top(modules))
-        return [*paths.values(), folder / "chain.v"]
+        return [*dict.fromkeys(paths.values()), folder / "chain.v"]
 
     def _net(self, engine: str, port: str) -> str:
         """The wire at a port: that of the source where the port belongs to a stream that is wired."""

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from stream_chain import Chain, run
-from tilewright.design import Design, parse_design
+from stream_chain import Chain, as_heads, as_matrix, design, gemm, run
+from tilewright.design import Design
 from tilewright.families.attention import vectors as attention_vectors
 from tilewright.families.attention.ports import ports as attention_ports
 from tilewright.families.attention.stimulus import Stimulus as AttentionStimulus
@@ -29,15 +28,6 @@ COLUMNS = (*GEMM_FIELDS, "keys", "depth")  # of jobs.txt: the last engine's job,
 STALLS = ("0", "0.2", "0.5", "0.9")
 DEPTH, OUTPUTS = 6, 7
 MASK = "causal"  # for queries that are the last of the positions, one tile meets every key
-
-
-def design(name: str, **blocks: Any) -> Design:
-    return parse_design(yaml.safe_dump({"design": name, **blocks}).encode(), source=f"{name}.yaml")
-
-
-def gemm(name: str, *, rows: int, cols: int, dataflow: str) -> Design:
-    return design(name, family="gemm", array={"rows": rows, "cols": cols, "dataflow": dataflow},
-                  limits={"m": 16, "n": 16, "k": 16})
 
 
 def attention(name: str, *, model: dict[str, int], tile_q: int, lanes: int) -> Design:
@@ -64,21 +54,6 @@ def chain(name: str) -> Chain:
         "attend": attention("shared_attention", model={"head_dim": 4, "heads": 4, "kv_heads": 2}, tile_q=4, lanes=4),
         "wo": gemm("shared_wo", rows=4, cols=2, dataflow="weight_stationary")},
         links | {"wk": ("attend", "k"), "wv": ("attend", "v")})
-
-
-def as_heads(matrix: Array, heads: int) -> Array:
-    """(positions, heads * head_dim) as (heads, positions, head_dim)."""
-    return matrix.reshape(len(matrix), heads, -1).swapaxes(0, 1)
-
-
-def as_matrix(heads: Array) -> Array:
-    """The other way round."""
-    return heads.swapaxes(0, 1).reshape(heads.shape[1], -1)
-
-
-def attended(design: Design, stimulus: AttentionStimulus, q: Array, k: Array, v: Array) -> attention_vectors.Job:
-    """The job on these operands, with its golden result."""
-    return attention_result(design.spec, attention_vectors.Job(q=q, k=k, v=v, **stimulus.scales()))
 
 
 class Layer:
@@ -138,15 +113,15 @@ def inputs(of: Chain) -> list[Input]:
     width, shared = attend.heads * attend.head_dim, attend.kv_heads * attend.head_dim
     sizes = {"wq": ("job.m", "job.depth", width), "wk": ("job.keys", "job.depth", shared),
              "wv": ("job.keys", "job.depth", shared), "wo": ("job.m", "job.k", "job.n")}
-    for name, design in of.engines.items():
+    for name, engine in of.engines.items():
         front = "" if name == of.final else f"{name}_"
         if name == "attend":
-            ports = attention_ports(design.spec)
+            ports = attention_ports(engine.spec)
             streams.append(Input("attend_job", fields(ATTENTION_FIELDS, ports.job), "1"))
             streams += [Input(f"attend_{tensor}", lanes(attend.lanes, 8), f"job.keys * {shared // attend.lanes}", has_last=True)
                         for tensor in ("k", "v") if ("attend", tensor) not in of.links.values()]
             continue
-        ports = gemm_ports(design.spec)
+        ports = gemm_ports(engine.spec)
         m, k, n = sizes[name]
         if front:
             streams.append(Input(f"{front}job", fields(GEMM_FIELDS, ports.job), "1"))
