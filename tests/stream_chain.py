@@ -17,7 +17,6 @@ from tilewright.sim.ports import Ports
 from tilewright.sim.project import simulation_files
 from tilewright.sim.verilator import compile_program
 
-CARRIED = ("data", "last", "valid")  # what goes along a wired stream; ready comes back, keep ends at its source
 STATUS = ("busy", "done", "error", "counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
 
 
