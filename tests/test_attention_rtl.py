@@ -82,7 +82,7 @@ def test_every_pair_of_choices_equals_golden(row: dict[str, str], tmp_path: Path
     assert prove(design_of(row), tmp_path) > 1000
 
 
-@pytest.mark.parametrize("row", ROWS[:1], ids=lambda row: "-".join(row.values()))
+@pytest.mark.parametrize("row", [row for row in ROWS if row["order"] == "tiles"][:1], ids=lambda row: "-".join(row.values()))
 def test_verify_proves_it(row: dict[str, str], tmp_path: Path) -> None:
     outcome = verify(build(design_of(row), tmp_path), cache=CACHE.parent)
     assert outcome.passed, outcome.first_divergence
