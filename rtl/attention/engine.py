@@ -168,7 +168,7 @@ class AttentionEngine(wiring.Component):
     def _loader(self) -> QueryLoader | TileLoader:
         if self.order == "tiles":
             return TileLoader(rows=self.rows, group=self.group, chunks=self.chunks, kv_heads=self.kv_heads,
-                              positions_max=self.limits[0])
+                              queries_max=self.limits[0])
         return QueryLoader(rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group)
 
     def _jobs(self, m: Module, loader: QueryLoader | TileLoader, walker: TileWalker,
@@ -192,7 +192,7 @@ class AttentionEngine(wiring.Component):
             walker.take.eq(accepted), walker.queries.eq(job.queries), walker.keys.eq(job.keys)]
         m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape), running.eq(running + accepted - self.done)]
         if isinstance(loader, TileLoader):
-            m.d.comb += loader.positions_in.eq(job.queries)
+            m.d.comb += loader.queries.eq(job.queries)
         else:
             rows = Signal.like(loader.rows_in)
             m.d.comb += loader.rows_in.eq(rows)
