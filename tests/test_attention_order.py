@@ -72,6 +72,12 @@ def test_the_order_of_tiles_costs_no_throughput(mask: str, later: int, positions
     assert tiles - rows == later
 
 
+def test_factors_of_two_tiles_are_kept() -> None:
+    of = blocks(lanes=8, tile_q=4, kv_heads=1, group=1, head_dim=64)
+    found = re.findall(r"memory width \d+ size (\d+) \S*factors", stream_rtlil(of))
+    assert found == [str(2 * of.tile_q)]
+
+
 def test_a_job_for_each_tile_takes_about_as_long_as_one_for_all() -> None:
     of = blocks(lanes=8, tile_q=4, kv_heads=1, group=1, head_dim=64, positions=1024)
     each = [Job(queries=4, keys=end) for end in range(4, 129, 4)]
