@@ -92,6 +92,23 @@ MaskField = Annotated[
 ]
 
 
+class Bias(Part):
+    """A table of what joins a scaled score, by the distance from query to key; it is loaded with a job and kept for the next."""
+
+    reach: int = Field(ge=1, le=1024, description="distances beyond it count as it, on both sides: 2 * reach + 1 entries")
+    per_head: bool = Field(default=False, description="a table for each query head, not one for all")
+
+
+def _written(value: Any) -> Any:
+    """A block is there or it is not; a null in its place is neither."""
+    if value is None:
+        raise ValueError("no mapping")
+    return value
+
+
+BiasField = Annotated[Bias | None, BeforeValidator(_written), WithJsonSchema(Bias.model_json_schema())]
+
+
 class Softmax(Part):
     """The exponential: what the weights of a row are relative to, and with how many bits."""
 

@@ -30,7 +30,7 @@ def hls_context(spec: AttentionSpec) -> dict[str, Any]:
             "attention.cpp": "attention.cpp.j2",
             "attention_tb.cpp": "attention_tb.cpp.j2",
         },
-        "vector_files": ["jobs", "q", "k", "v", "result"],
+        "vector_files": ["jobs", "q", "k", "v", *(["bias"] if spec.bias else []), "result"],
         **_structure(spec),
         **_numbers(spec),
         **_softmax(spec),
@@ -38,7 +38,11 @@ def hls_context(spec: AttentionSpec) -> dict[str, Any]:
 
 
 def _structure(spec: AttentionSpec) -> dict[str, Any]:
-    """Heads, tile, beats and mask; ``positional`` masks look at a row's position on the axis of the keys."""
+    """Heads, tile, beats, mask and bias.
+
+    ``positional`` masks look at a row's position on the axis of the keys; ``positions`` tells whether anything does.
+    """
+    bias_heads, bias_entries = spec.bias_shape or (0, 0)
     return {
         "head_dim": spec.head_dim,
         "heads": spec.heads,
@@ -52,6 +56,12 @@ def _structure(spec: AttentionSpec) -> dict[str, Any]:
         "limit_keys": spec.limits.keys,
         "mask": spec.mask.kind,
         "positional": spec.mask.needs_positions,
+        "positions": spec.needs_positions,
+        "bias": spec.bias is not None,
+        "bias_per_head": bias_heads > 1,
+        "bias_reach": bias_entries // 2,
+        "bias_entries": bias_entries,
+        "bias_words": bias_heads * bias_entries,
         **spec.mask.numbers,
     }
 

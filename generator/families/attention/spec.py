@@ -1,14 +1,17 @@
 """The spec of `family: attention`: scaled dot-product attention, its state independent of the sequence's length."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 from tilewright.families.attention.fields import (
     MASK_NUMBERS,
     MAX_JOBS,
     MAX_TILE_Q,
     MAX_WEIGHT_BITS,
+    BiasField,
     Engine,
     Job,
     Limits,
@@ -35,6 +38,8 @@ class AttentionSpec(Spec):
     model: Model = Model()
     engine: Engine = Engine()
     mask: MaskField = Field(default=Mask(kind="none"), description="which keys a query sees")
+    bias: BiasField = Field(default=None, description="what joins a scaled score, by distance; absent: nothing",
+                            json_schema_extra=lambda schema: schema.pop("default"))
     softmax: Softmax = Softmax()
     numbers: Numbers = Numbers()
     limits: Limits = Limits()
@@ -53,6 +58,10 @@ class AttentionSpec(Spec):
             limits = info.data.get("limits", Limits())
             return (Job(queries=limits.queries, keys=limits.keys),)
         return value
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
     # -- structure -----------------------------------------------------------------------------------
 
@@ -111,6 +120,15 @@ class AttentionSpec(Spec):
         """Multipliers of scores and values."""
         return 2 * self.tile_q * self.lanes
 
+    @property
+    def needs_positions(self) -> bool:
+        """Whether a query's position counts; then a job has at least as many keys as queries."""
+        return self.mask.needs_positions or self.bias is not None
+
+    def positioned_by(self) -> str:
+        """What makes a query's position count."""
+        return f"mask {self.mask.kind}" if self.mask.needs_positions else "a bias"
+
     def tiles(self, queries: int) -> int:
         """Query tiles of one kv head for a job of ``queries`` positions."""
         return -(-queries * self.group // self.tile_q)
@@ -162,6 +180,13 @@ class AttentionSpec(Spec):
     def out_scale_width(self) -> int:
         """Bits of a job's unsigned output scale, 12 of them behind the binary point."""
         return 16
+
+    @property
+    def bias_shape(self) -> tuple[int, int] | None:
+        """Heads that have a table of the bias, 1 if all share it, and entries of each, which have as many bits as a score."""
+        if self.bias is None:
+            return None
+        return self.heads if self.bias.per_head else 1, 2 * self.bias.reach + 1
 
     @property
     def algorithm(self) -> str:
@@ -246,17 +271,27 @@ class AttentionSpec(Spec):
         return self.tile_q * (self.level_width + self.total_width)
 
     @property
+    def bias_bits(self) -> int:
+        """The table of the bias."""
+        return math.prod(self.bias_shape) * SCALED_BITS if self.bias_shape else 0
+
+    @property
     def on_chip_bits(self) -> int:
         """All of the above: the number of keys enters by the logarithm in ``total_width`` alone."""
-        return self.query_buffer_bits + self.accumulator_bits + self.row_state_bits
+        return self.query_buffer_bits + self.accumulator_bits + self.row_state_bits + self.bias_bits
 
     # -- in words ------------------------------------------------------------------------------------
 
     def summary(self) -> list[tuple[str, str]]:
-        """Model, engine, mask, numbers, buffers and workload."""
+        """Model, engine, mask, bias, numbers, buffers and workload."""
         heads = f"{self.heads} query head{'s' if self.heads > 1 else ''}"
         mask = ", ".join([self.mask.kind, *(f"{name} {value}" for name, value in self.mask.numbers.items())])
         sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits}
+        bias = []
+        if self.bias is not None and self.bias_shape is not None:
+            sizes["bias"] = self.bias_bits
+            bias = [("bias", f"{'a table for each head' if self.bias_shape[0] > 1 else 'one table'}, "
+                             f"distances up to {self.bias.reach}: {math.prod(self.bias_shape)} entries")]
         jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
         largest = max(self.workload, key=lambda job: (job.queries * job.keys, job.keys))
         return [
@@ -264,6 +299,7 @@ class AttentionSpec(Spec):
             ("engine", f"{self.schedule}, {self.tile_q} rows x {self.lanes} lanes, a key every {self.interval} cycles"),
             ("top", self.top),
             ("mask", mask),
+            *bias,
             ("softmax", f"{self.algorithm}, mantissa {self.mantissa_bits} bits, guard {self.guard_bits}, "
                         f"table {1 << self.table_bits} intervals"),
             ("numbers", f"q {self.q} x k {self.k} -> int{self.score_width}, weights {self.weight_width} bits x v {self.v} "
@@ -277,9 +313,10 @@ class AttentionSpec(Spec):
     # -- what the fields contradict ------------------------------------------------------------------
 
     def problems(self) -> Iterator[Problem]:
-        """Model and engine, mask, widths of the softmax, limits and workload."""
+        """Model and engine, mask, bias, widths of the softmax, limits and workload."""
         yield from self._structure_problems()
         yield from self._mask_problems()
+        yield from self._bias_problems()
         yield from self._softmax_problems()
         yield from self._limit_problems()
         yield from self._workload_problems()
@@ -313,6 +350,17 @@ class AttentionSpec(Spec):
                 yield Problem(("mask", name), (
                     f"{value} with kind {self.mask.kind}, which has no {name}; remove it, or write kind: {kinds}"))
 
+    def _bias_problems(self) -> Iterator[Problem]:
+        if self.bias is None:
+            return
+        farthest = self.limits.keys - 1
+        if self.bias.reach > farthest:
+            most = f"lower it to {farthest}" if farthest else "remove the bias"
+            yield Problem(("bias", "reach"), (
+                f"{self.bias.reach} with limits.keys {self.limits.keys}, where distances are {farthest} at most; {most}"))
+        if self.bias.per_head and self.heads == 1:
+            yield Problem(("bias", "per_head"), "true with one head, whose table is one for all; remove it")
+
     def _softmax_problems(self) -> Iterator[Problem]:
         if self.table_bits >= self.fraction:
             yield Problem(("softmax", "table_bits"), (
@@ -329,9 +377,9 @@ class AttentionSpec(Spec):
                 f"{self.guard_bits + MIN_TOTAL_WIDTH - self.total_width}"))
 
     def _limit_problems(self) -> Iterator[Problem]:
-        if self.mask.needs_positions and self.limits.queries > self.limits.keys:
+        if self.needs_positions and self.limits.queries > self.limits.keys:
             yield Problem(("limits", "queries"), (
-                f"{self.limits.queries} is above limits.keys, and with mask {self.mask.kind} a job has no more "
+                f"{self.limits.queries} is above limits.keys, and with {self.positioned_by()} a job has no more "
                 f"queries than keys; lower it to {self.limits.keys}"))
 
     def _workload_problems(self) -> Iterator[Problem]:
@@ -342,9 +390,9 @@ class AttentionSpec(Spec):
                 size, limit = getattr(job, name), getattr(self.limits, name)
                 if size > limit:
                     yield Problem((*route, name), f"{size} is above limits.{name}, which is {limit}")
-            if written and self.mask.needs_positions and job.queries > job.keys:
+            if written and self.needs_positions and job.queries > job.keys:
                 yield Problem((*route, "queries"), (
-                    f"{job.queries} with {job.keys} keys; with mask {self.mask.kind} a job has no more queries than keys: "
+                    f"{job.queries} with {job.keys} keys; with {self.positioned_by()} a job has no more queries than keys: "
                     f"lower it to {job.keys}"))
             macs = self.heads * job.queries * job.keys * self.head_dim
             if macs > MAX_JOB_MACS:
