@@ -203,7 +203,8 @@ class AttentionEngine(wiring.Component):
             refused.eq(checked & ~legal),
             self.job.ready.eq(accepted | refused), loader.take.eq(accepted), loader.rows_in.eq(rows),
             walker.take.eq(accepted), walker.queries.eq(job.queries), walker.keys.eq(job.keys)]
-        m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape & usable), fits.eq(shape), rows.eq(job.queries * self.group),
+        m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape & usable), fits.eq(shape),
+                     rows.eq(job.queries * self.group),
                      running.eq(running + accepted - self.done)]
         constants = {}
         for name in ("score_multiplier", "score_shift", "out_scale"):

@@ -61,7 +61,8 @@ class ScoreSequencer(wiring.Component):
             self.release.eq(tile_ends), self.bank.eq(bank), self.job_left.eq(self.step & self.final),
             self.tile_next.eq(self.tile_available & (~active | tile_ends)),
             self.key.first.eq(first_key), self.key.last.eq(last_key), self.key.job_ends.eq(tile.job_ends),
-            self.ahead.eq(ahead), self.base.eq(tile.base), self.key.rows.eq(tile.rows), self.key.job.eq(job), self.key.visible.eq(self._visible(tile, index, ahead))]
+            self.ahead.eq(ahead), self.base.eq(tile.base), self.key.rows.eq(tile.rows), self.key.job.eq(job),
+            self.key.visible.eq(self._visible(tile, index, ahead))]
         with m.If(self.step):
             m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
         with m.If(self.ends):

@@ -93,7 +93,7 @@ MaskField = Annotated[
 
 
 class Bias(Part):
-    """A table of what joins a scaled score, by the distance from query to key; it is loaded with a job and kept for the next."""
+    """A table of what joins a scaled score, by the distance from query to key; loaded with a job and kept for the next."""
 
     reach: int = Field(ge=1, le=1024, description="distances beyond it count as it, on both sides: 2 * reach + 1 entries")
     per_head: bool = Field(default=False, description="a table for each query head, not one for all")
