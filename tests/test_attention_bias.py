@@ -1,5 +1,6 @@
 """Claims about the bias of attention engines: spec, golden model, RTL, HLS C++, and how jobs load and keep it."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from tilewright.build import build
 from tilewright.canonical import canonical
 from tilewright.design import parse_design
 from tilewright.driver import open_driver
+from tilewright.families.attention.cycles import JobCycles
+from tilewright.families.attention.fields import Job
 from tilewright.families.attention.runtime import JobError, make_job
+from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.stimulus import cases
 from tilewright.rtl.attention.bias_table import Bias, BiasTable
 from tilewright.sim.golden.attention import attention, attention_reference, float_attention, visible
@@ -148,7 +152,7 @@ def test_stimulus_loads_keeps_and_reloads_tables_that_saturate_scores() -> None:
     found = {case.name: case.jobs for case in cases(of, seed=1)}
     for name, jobs in found.items():
         assert jobs[0].load_bias
-        for before, job in zip(jobs, jobs[1:], strict=False):
+        for before, job in pairwise(jobs):
             assert job.load_bias or job.bias is before.bias
             assert job.fields["load_bias"] == int(job.load_bias)
         assert name == "workload" or {job.load_bias for job in jobs} == {False, True}
@@ -268,6 +272,18 @@ def test_the_table_has_a_word_for_each_entry_however_long_the_sequence() -> None
         design = design_of(PLAIN | {"heads": "whole_groups", "bias": "far"}, keys=keys)
         words = [depth for name, (width, depth) in memories(design).items() if name.endswith(r"\table") and width == 16]
         assert words == [9 * 13] and design.spec.bias_bits == 9 * 13 * 16
+
+
+@pytest.mark.parametrize("reach", [1, 6])
+def test_the_first_key_waits_for_the_table_and_the_last_result_comes_two_cycles_later(reach: int) -> None:
+    def walked(**blocks: Any) -> list[JobCycles]:
+        of = spec(**blocks)
+        return list(schedule_of(of).walk(of, [Job(queries=4, keys=30)] * 2))
+
+    plain, biased = walked(), walked(bias={"reach": reach, "per_head": True})
+    assert biased[0].first_step == max(plain[0].first_step, 4 * (2 * reach + 1) + 2)
+    assert biased[0].done - biased[0].first_step == plain[0].done - plain[0].first_step + 2
+    assert biased[1].done - biased[0].done == plain[1].done - plain[0].done
 
 
 # ---- HLS C++ -------------------------------------------------------------------------------------
