@@ -99,6 +99,11 @@ class Bias(Part):
     per_head: bool = Field(default=False, description="a table for each query head, not one for all")
 
 
+def without_default(schema: dict[str, Any]) -> None:
+    """The default of a block that may be absent is no value of its schema."""
+    del schema["default"]
+
+
 def _written(value: Any) -> Any:
     """A block is there or it is not; a null in its place is neither."""
     if value is None:

@@ -20,6 +20,7 @@ from tilewright.families.attention.fields import (
     Model,
     Numbers,
     Softmax,
+    without_default,
 )
 from tilewright.formats import IntFormat, signed_width
 from tilewright.spec import Problem, Spec
@@ -39,7 +40,7 @@ class AttentionSpec(Spec):
     engine: Engine = Engine()
     mask: MaskField = Field(default=Mask(kind="none"), description="which keys a query sees")
     bias: BiasField = Field(default=None, description="what joins a scaled score, by distance; absent: nothing",
-                            json_schema_extra=lambda schema: schema.pop("default"))
+                            json_schema_extra=without_default)
     softmax: Softmax = Softmax()
     numbers: Numbers = Numbers()
     limits: Limits = Limits()

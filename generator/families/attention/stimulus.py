@@ -96,7 +96,8 @@ class Stimulus:
             order = np.argsort(np.einsum("hd,hkd->hk", q[::spec.group, 0], k), axis=1, kind="stable")
             k = np.take_along_axis(k, order[:, :, None], axis=1)
         bias = self.bias(extreme=extreme) if kept is None else kept
-        return with_result(spec, Job(q=q, k=k, v=v, bias=bias, load_bias=kept is None, **self.scales(extreme=extreme)))
+        scales = self.scales(extreme=extreme)
+        return with_result(spec, Job(q=q, k=k, v=v, result=None, bias=bias, load_bias=kept is None, **scales))
 
     def jobs(self, shapes: Sequence[JobFields], *, extreme: bool = False, reload: bool = True) -> tuple[Job, ...]:
         """A job for each of ``shapes``; among random ones, each third has rising scores.
