@@ -251,7 +251,8 @@ def test_the_table_gives_every_row_its_entry(rows: int, group: int, heads: int) 
                     first = 0 if heads == 1 else int(rng.integers(heads // min(rows, group))) * min(rows, group)
                     first = first // group * group if rows >= group else first
                     context.set(table.ahead, ahead)
-                    context.set(table.base, first * bias.entries)
+                    if heads > 1:
+                        context.set(table.base, first * bias.entries)
                     for row in range(rows):
                         head = 0 if heads == 1 else first + row % group
                         distance = min(max(-(ahead + row // group), -3), 3)

@@ -29,11 +29,13 @@ FORMATS = {
     "int8": ("int8", "int8", "int8", "int8"), "wide": ("int16", "int8", "int16", "int16"),
     "mixed": ("int4", "int16", "int4", "int8")}
 BIASES = {"none": None, "near": {"reach": 2}, "far": {"reach": 6, "per_head": True}}  # one table where there is one head
+ROTARIES = {"none": None, "coarse": {"base": 100, "table_bits": 6}, "fine": {"table_bits": 12}}
 WIDTHS = {"fine": (12, 15, 1, 6), "coarse": (8, 8, 8, 3)}  # fraction, mantissa, guard, table
 JOBS = ((7, 11), (1, 40))  # queries, keys
 FACTORS: dict[str, tuple[str, ...]] = {
     "mask": tuple(MASKS), "heads": tuple(HEADS), "chunks": tuple(CHUNKS), "formats": tuple(FORMATS), "widths": tuple(WIDTHS),
-    "algorithm": ("two_pass", "online_shift", "online"), "bias": tuple(BIASES)}
+    "algorithm": ("two_pass", "online_shift", "online"), "bias": tuple(BIASES),
+    "rotary": tuple(ROTARIES)}
 
 
 def pairwise_rows(factors: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
@@ -57,9 +59,10 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs:
     heads, kv_heads, tile_q = HEADS[row["heads"]]
     head_dim, lanes = CHUNKS[row["chunks"]]
     fraction, mantissa_bits, guard_bits, table_bits = WIDTHS[row["widths"]]
-    bias = BIASES[row["bias"]]
+    bias, rotary = BIASES[row["bias"]], ROTARIES[row["rotary"]]
     text = yaml.safe_dump({
         **({"bias": {**bias, **({"per_head": False} if heads == 1 else {})}} if bias else {}),
+        **({"rotary": rotary} if rotary else {}),
         "design": "pairs", "family": "attention", "model": {"head_dim": head_dim, "heads": heads, "kv_heads": kv_heads},
         "engine": {"tile_q": tile_q, "lanes": lanes}, "mask": MASKS[row["mask"]],
         "softmax": {"algorithm": row["algorithm"], "fraction": fraction, "mantissa_bits": mantissa_bits,
@@ -70,7 +73,7 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs:
 
 
 PLAIN = {"mask": "none", "heads": "mha", "chunks": "many", "formats": "int8", "widths": "fine", "algorithm": "two_pass",
-         "bias": "none"}
+         "bias": "none", "rotary": "none"}
 ROWS = list(pairwise_rows(FACTORS))
 
 

@@ -35,8 +35,9 @@ class BiasTable(wiring.Component):
     """The entries for one row of a query tile after the other, ``latency`` cycles behind its turn.
 
     ``valid`` begins a key, with how far it lies ``ahead`` of the tile's first row, in positions, negative where it lies
-    behind, and where the table of that row's head begins (``base``); the turn of row r is r + 1 cycles later. It reads entry
-    ``clamp(-ahead - p, -reach, reach) + reach``, where row r stands p positions behind the first: one read per cycle.
+    behind, and, where there are several tables, where that of this row's head begins (``base``); the turn of row r is r + 1
+    cycles later. It reads entry ``clamp(-ahead - p, -reach, reach) + reach``, where row r stands p positions behind the
+    first: one read per cycle.
 
     ``take`` begins to load the table, an entry with every ``step``, the last one with ``final``; ``loading`` is high from the
     cycle after ``take`` to that last step. Keys come when it is low. ``held`` tells that a table was begun since the reset.
@@ -58,8 +59,8 @@ class BiasTable(wiring.Component):
         self.positions = max(rows // group, 1)
         super().__init__({
             "take": In(1), "loading": Out(1), "held": Out(1), "available": In(1), "entry": In(SCALED), "step": Out(1),
-            "final": Out(1), "valid": In(1), "ahead": In(ahead_shape(keys_max)), "base": In(range(bias.words)),
-            "added": Out(SCALED)})
+            "final": Out(1), "valid": In(1), "ahead": In(ahead_shape(keys_max)), "added": Out(SCALED),
+            **({"base": In(range(bias.words))} if bias.heads > 1 else {})})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

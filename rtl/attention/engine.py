@@ -15,6 +15,7 @@ from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
 from tilewright.rtl.attention.online_weights import OnlineWeights, online_latency
 from tilewright.rtl.attention.query_loader import QueryLoader
 from tilewright.rtl.attention.rescale import ScaledSums, ShiftedSums
+from tilewright.rtl.attention.rotary import Rotary, Turns, rotary_latency
 from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
@@ -48,14 +49,14 @@ class KeyTiming:
 
 
 def key_timing(*, octave: str, lanes: int, rows: int, chunks: int, score_width: int, weight_width: int, total_width: int,
-               biased: bool = False) -> KeyTiming:
-    """Of an engine with these parameters."""
+               biased: bool = False, lead: int = 0) -> KeyTiming:
+    """Of an engine with these parameters; keys take ``lead`` cycles to the score rows."""
     online = octave == "none"
     weigh = online_latency(weight_width=weight_width, total_width=total_width) if online else OCTAVE_LATENCY
     loop = (ScaledSums if online else ShiftedSums).LOOP
     interval = max(chunks, rows, loop)
     weights = weights_latency(score_width=score_width, weigh_latency=weigh, biased=biased)
-    latency = sum_latency(lanes) + 1 + weights + rows
+    latency = lead + sum_latency(lanes) + 1 + weights + rows
     return KeyTiming(loop, interval, latency, 1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2))
 
 
@@ -100,12 +101,13 @@ class AttentionEngine(wiring.Component):
     mask : which keys a query sees
     limits : (queries, keys)       target : "generic" or "ecp5"
     bias : the table of what joins a scaled score, or None
+    rotary : how the positions turn queries and keys, or None
     """
 
     def __init__(self, *, rows: int, lanes: int, chunks: int, group: int, kv_heads: int, query: Shape, key: Shape, value: Shape,
                  out: Shape, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
                  octave: str, total_width: int, mask: Mask, limits: tuple[int, int], bias: Bias | None = None,
-                 target: str = "generic") -> None:
+                 rotary: Turns | None = None, target: str = "generic") -> None:
         self.rows = rows
         self.lanes = lanes
         self.chunks = chunks
@@ -123,7 +125,9 @@ class AttentionEngine(wiring.Component):
             table=table, total_width=total_width, value_width=value.width, biased=bias is not None, target=target)
         self.timing = key_timing(octave=octave, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
                                  weight_width=mantissa_bits + guard_bits + 1, total_width=total_width,
-                                 biased=bias is not None)
+                                 biased=bias is not None, lead=rotary_latency(limits[1]) if rotary else 0)
+        self.rotary = rotary
+        self.lead = rotary_latency(limits[1]) if rotary else 0  # of queries to their banks, of keys and all about them likewise
         self.bias_table = bias and BiasTable(bias=bias, rows=rows, group=group, keys_max=limits[1],
                                              latency=scale_latency(score_width))
         self.normalize = NormalizeRows(rows=rows, lanes=lanes, chunks=chunks, total_width=total_width, value_width=value.width,
@@ -151,13 +155,15 @@ class AttentionEngine(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, name)), reader.beats)
         own_bias = table.bias if table and table.bias.heads > 1 else None  # of each head
         m.submodules.loader = loader = QueryLoader(
-            rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group)
+            rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group,
+            group=self.group, positions=self.limits[1] if self.rotary else 0)
         m.submodules.walker = walker = TileWalker(rows=self.rows, group=self.group, kv_heads=self.kv_heads, mask=self.mask,
                                                   queries_max=self.limits[0], keys_max=self.limits[1],
                                                   bias_entries=own_bias.entries if own_bias else 0)
         m.submodules.sequencer = sequencer = ScoreSequencer(
             rows=self.rows, group=self.group, chunks=self.chunks, interval=self.timing.interval, mask=self.mask,
-            keys_max=self.limits[1], bias_words=own_bias.words if own_bias else 0)
+            keys_max=self.limits[1], biased=table is not None, bias_words=own_bias.words if own_bias else 0,
+            indexed=self.rotary is not None)
         m.submodules.value_sequencer = values = ValueSequencer(rows=self.rows, chunks=self.chunks, slots=self.timing.slots,
                                                                loop=self.timing.loop)
         accepted, refusal, constants, job = self._jobs(m, loader, walker)
@@ -196,7 +202,9 @@ class AttentionEngine(wiring.Component):
         usable: Value = Const(1, 1)
         if self.bias_table:
             waits, usable = job.load_bias & (running != 0), job.load_bias | self.bias_table.held
-        if self.mask.needs_positions or self.bias_table:
+        if self.rotary:
+            m.d.comb += loader.position_in.eq(job.keys - job.queries)
+        if self.mask.needs_positions or self.bias_table or self.rotary:
             shape &= job.queries <= job.keys
         m.d.comb += [
             accepted.eq(checked & legal & loader.idle & walker.idle & (running != JOBS_MAX) & ~waits),
@@ -224,19 +232,29 @@ class AttentionEngine(wiring.Component):
     def _bias(self, m: Module, table: BiasTable, sequencer: ScoreSequencer, reader: FrameReader, accepted: Value) -> None:
         """The table, filled before a job's first tile and read with the turns of a key's rows."""
         m.submodules.bias = table
-        latency = sum_latency(self.lanes) + 1
+        latency = self.lead + sum_latency(self.lanes) + 1
         m.d.comb += [
             table.take.eq(accepted & self.job.payload.load_bias), table.available.eq(reader.available),
             table.entry.eq(reader.data), reader.step.eq(table.step), reader.final.eq(table.final),
             table.valid.eq(self.weights.valid),
             table.ahead.eq(delayed(m, sequencer.ahead, latency, "ahead")),
-            table.base.eq(delayed(m, sequencer.base, latency, "base")), self.weights.added.eq(table.added)]
+            self.weights.added.eq(table.added)]
+        if table.bias.heads > 1:
+            m.d.comb += table.base.eq(delayed(m, sequencer.base, latency, "base"))
 
     def _bias_waits(self, readers: dict[str, FrameReader]) -> Value:
         return self.bias_table.loading & ~readers["bias"].available if self.bias_table else Const(0, 1)
 
     def _scores(self, m: Module, loader: QueryLoader, sequencer: ScoreSequencer, readers: dict[str, FrameReader]) -> None:
-        latency = sum_latency(self.lanes)
+        """Queries and keys take the same ``lead``, so that a bank is free for one as soon as the other says so."""
+        query, key = readers["q"].data, readers["k"].data
+        if self.rotary:
+            query = self._turned(m, "q", query, loader.position, loader.chunk)
+            key = self._turned(m, "k", key, sequencer.index, sequencer.chunk)
+        write = delayed(m, loader.write, self.lead, "write", reset=True)
+        write_address = delayed(m, loader.write_address, self.lead, "write_address")
+        read_address = delayed(m, sequencer.read_address, self.lead, "read_address")
+        latency = self.lead + sum_latency(self.lanes)
         accumulate = delayed(m, sequencer.step, latency, "accumulate", reset=True)
         first = delayed(m, sequencer.begins, latency, "begins")
         for k in range(self.rows):
@@ -245,14 +263,21 @@ class AttentionEngine(wiring.Component):
                 score_width=self.score_width, target=self.target), "score_row")
             m.submodules[f"score_row_{k}"] = row
             m.d.comb += [
-                row.write.eq(loader.write[k]), row.write_address.eq(loader.write_address), row.write_data.eq(readers["q"].data),
-                row.read_address.eq(sequencer.read_address), row.key.eq(readers["k"].data), row.accumulate.eq(accumulate),
-                row.first.eq(first), self.weights.scores[k].eq(row.score)]
+                row.write.eq(write[k]), row.write_address.eq(write_address), row.write_data.eq(query),
+                row.read_address.eq(read_address), row.key.eq(key), row.accumulate.eq(accumulate), row.first.eq(first),
+                self.weights.scores[k].eq(row.score)]
+
+    def _turned(self, m: Module, name: str, elements: data.View, position: Value, chunk: Value) -> data.View:
+        assert self.rotary is not None
+        m.submodules[f"rotary_{name}"] = rotary = Rotary(
+            shape=self.elements[name], lanes=self.lanes, positions=self.limits[1], turns=self.rotary, target=self.target)
+        m.d.comb += [rotary.data.eq(elements), rotary.position.eq(position), rotary.chunk.eq(chunk)]
+        return rotary.turned
 
     def _weigh(self, m: Module, sequencer: ScoreSequencer, values: ValueSequencer, constants: dict[str, Array]) -> None:
         weights = self.weights
         m.submodules.weights = weights
-        latency = sum_latency(self.lanes) + 1
+        latency = self.lead + sum_latency(self.lanes) + 1
         key = data.View(sequencer.key.shape(), delayed(m, sequencer.key.as_value(), latency, "key"))
         m.d.comb += [
             weights.valid.eq(delayed(m, sequencer.ends, latency, "ends", reset=True)), weights.visible.eq(key.visible),

@@ -48,7 +48,7 @@ class AttentionPorts:
     ``module`` is the Verilog module with the ``stream`` ports. ``mask`` has the kind of the mask and the numbers window,
     sink and prefix, 0 where the kind has none. ``job`` maps the fields of a job to their widths, in the order of the columns
     of ``jobs.txt``; ``limits`` has the largest legal queries and keys; ``bias``, of the table of a bias, how many heads have
-    one and its entries.
+    one and its entries; ``rotary``, whether positions turn queries and keys.
     """
 
     design: str
@@ -65,6 +65,7 @@ class AttentionPorts:
     v: Lanes
     result: Lanes
     bias: list[int] = field(default_factory=list)
+    rotary: bool = False
 
     @property
     def bench(self) -> str:
@@ -89,7 +90,7 @@ class AttentionPorts:
     @property
     def needs_positions(self) -> bool:
         """Whether a job must have at least as many keys as queries."""
-        return self.mask["kind"] != "none" or bool(self.bias)
+        return self.mask["kind"] != "none" or bool(self.bias) or self.rotary
 
     def to_json(self) -> str:
         """Text of ``design.json``."""

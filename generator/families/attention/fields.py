@@ -114,6 +114,16 @@ def _written(value: Any) -> Any:
 BiasField = Annotated[Bias | None, BeforeValidator(_written), WithJsonSchema(Bias.model_json_schema())]
 
 
+class Rotary(Part):
+    """Rotary position embedding: pairs of elements of queries and keys are turned by an angle that grows with the position."""
+
+    base: int = Field(default=10_000, ge=2, le=10_000_000, description="pair i turns base**(2 * i / head_dim) times slower")
+    table_bits: int = Field(default=10, ge=6, le=12, description="angles come in steps of 2**-table_bits turns")
+
+
+RotaryField = Annotated[Rotary | None, BeforeValidator(_written), WithJsonSchema(Rotary.model_json_schema())]
+
+
 class Softmax(Part):
     """The exponential: what the weights of a row are relative to, and with how many bits."""
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tilewright.families.attention.spec import LOG2E, AttentionSpec
+from tilewright.families.attention.spec import LOG2E, PHASE_BITS, WAVE_BITS, AttentionSpec
 from tilewright.formats import IntFormat
 
 LOG2E_BITS = 16         # behind the binary point of LOG2E
@@ -34,6 +34,7 @@ def hls_context(spec: AttentionSpec) -> dict[str, Any]:
         **_structure(spec),
         **_numbers(spec),
         **_softmax(spec),
+        **_rotary(spec),
     }
 
 
@@ -89,6 +90,29 @@ def _numbers(spec: AttentionSpec) -> dict[str, Any]:
     }
 
 
+def _rotary(spec: AttentionSpec) -> dict[str, Any]:
+    """Steps of the phases and a quarter of the sine; angles are what is left of a phase of PHASE_BITS."""
+    if not spec.rotary:
+        return {"rotary": False}
+    steps, wave = spec.rotary_tables()
+    return {
+        "rotary": True,
+        "rotary_pairs": len(steps),
+        "rotary_step_lines": _lines(steps),
+        "rotary_quarter": len(wave) - 1,
+        "rotary_wave_lines": _lines(wave),
+        "wave_bits": WAVE_BITS,
+        "phase_bits": PHASE_BITS,
+        "angle_bits": spec.rotary.table_bits,
+        **{f"{name}_{bound}": getattr(number, bound) for name, number in (("q", spec.q), ("k", spec.k))
+           for bound in ("low", "high")},
+    }
+
+
+def _lines(table: tuple[int, ...]) -> list[list[int]]:
+    return [list(table[start:start + TABLE_ENTRIES_PER_LINE]) for start in range(0, len(table), TABLE_ENTRIES_PER_LINE)]
+
+
 def _softmax(spec: AttentionSpec) -> dict[str, Any]:
     """The exponential's table and widths; ``rising`` mantissas are at least 1, the others at most 1.
 
@@ -116,6 +140,5 @@ def _softmax(spec: AttentionSpec) -> dict[str, Any]:
         "intervals": len(table) - 1,
         "table_bits": spec.table_bits,
         "table_width": spec.mantissa_bits + 2,
-        "table_lines": [
-            list(table[start:start + TABLE_ENTRIES_PER_LINE]) for start in range(0, len(table), TABLE_ENTRIES_PER_LINE)],
+        "table_lines": _lines(table),
     }

@@ -19,6 +19,7 @@ from tilewright.families.attention.fields import (
     MaskField,
     Model,
     Numbers,
+    RotaryField,
     Softmax,
     without_default,
 )
@@ -30,6 +31,8 @@ LOOPS = {"two_pass": 5, "online_shift": 5, "online": 6}  # cycles that a row's r
 MAX_JOB_MACS = 1 << 34  # of scores and values each: minutes for the golden model
 SCALED_BITS = 16
 LOG2E = 94548         # round(log2(e) * 2**16)
+PHASE_BITS = 32       # of a turn, in rotary position embedding
+WAVE_BITS = 14        # fraction bits of its sines
 
 
 class AttentionSpec(Spec):
@@ -41,6 +44,8 @@ class AttentionSpec(Spec):
     mask: MaskField = Field(default=Mask(kind="none"), description="which keys a query sees")
     bias: BiasField = Field(default=None, description="what joins a scaled score, by distance; absent: nothing",
                             json_schema_extra=without_default)
+    rotary: RotaryField = Field(default=None, description="positions turn queries and keys; absent: they do not",
+                                json_schema_extra=without_default)
     softmax: Softmax = Softmax()
     numbers: Numbers = Numbers()
     limits: Limits = Limits()
@@ -124,11 +129,13 @@ class AttentionSpec(Spec):
     @property
     def needs_positions(self) -> bool:
         """Whether a query's position counts; then a job has at least as many keys as queries."""
-        return self.mask.needs_positions or self.bias is not None
+        return self.mask.needs_positions or self.bias is not None or self.rotary is not None
 
     def positioned_by(self) -> str:
         """What makes a query's position count."""
-        return f"mask {self.mask.kind}" if self.mask.needs_positions else "a bias"
+        if self.mask.needs_positions:
+            return f"mask {self.mask.kind}"
+        return "a bias" if self.bias else "rotary"
 
     def tiles(self, queries: int) -> int:
         """Query tiles of one kv head for a job of ``queries`` positions."""
@@ -188,6 +195,15 @@ class AttentionSpec(Spec):
         if self.bias is None:
             return None
         return self.heads if self.bias.per_head else 1, 2 * self.bias.reach + 1
+
+    def rotary_tables(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What the phase of each pair of elements grows by from position to position, and a quarter of the sine."""
+        from tilewright.units import tables
+
+        if self.rotary is None:
+            raise ValueError("the design has no rotary")
+        return (tables.rotary_steps(PHASE_BITS, self.head_dim, self.rotary.base),
+                tables.quarter_sine(WAVE_BITS, self.rotary.table_bits))
 
     @property
     def algorithm(self) -> str:
@@ -301,6 +317,7 @@ class AttentionSpec(Spec):
             ("top", self.top),
             ("mask", mask),
             *bias,
+            *([("rotary", f"base {self.rotary.base}, {1 << self.rotary.table_bits} angles")] if self.rotary else []),
             ("softmax", f"{self.algorithm}, mantissa {self.mantissa_bits} bits, guard {self.guard_bits}, "
                         f"table {1 << self.table_bits} intervals"),
             ("numbers", f"q {self.q} x k {self.k} -> int{self.score_width}, weights {self.weight_width} bits x v {self.v} "
@@ -318,13 +335,15 @@ class AttentionSpec(Spec):
         yield from self._structure_problems()
         yield from self._mask_problems()
         yield from self._bias_problems()
+        yield from self._rotary_problems()
         yield from self._softmax_problems()
         yield from self._limit_problems()
         yield from self._workload_problems()
 
     def _structure_problems(self) -> Iterator[Problem]:
         if self.head_dim % self.lanes:
-            fitting = [lanes for lanes in range(1, 33) if self.head_dim % lanes == 0]
+            step = 2 if self.rotary and self.head_dim % 2 == 0 else 1
+            fitting = [lanes for lanes in range(step, 33, step) if self.head_dim % lanes == 0]
             yield Problem(("engine", "lanes"), (
                 f"{self.lanes} does not divide model.head_dim, which is {self.head_dim}; "
                 f"the nearest that does: {_nearest(fitting, self.lanes)}"))
@@ -361,6 +380,17 @@ class AttentionSpec(Spec):
                 f"{self.bias.reach} with limits.keys {self.limits.keys}, where distances are {farthest} at most; {most}"))
         if self.bias.per_head and self.heads == 1:
             yield Problem(("bias", "per_head"), "true with one head, whose table is one for all; remove it")
+
+    def _rotary_problems(self) -> Iterator[Problem]:
+        if self.rotary is None:
+            return
+        if self.head_dim % 2:
+            yield Problem(("model", "head_dim"), f"{self.head_dim} is odd, and rotary turns pairs; write {self.head_dim + 1}")
+        elif self.lanes % 2 and self.head_dim % self.lanes == 0:
+            fitting = [lanes for lanes in range(2, 33, 2) if self.head_dim % lanes == 0]
+            yield Problem(("engine", "lanes"), (
+                f"{self.lanes} is odd, and rotary turns pairs; the nearest even divisor of model.head_dim: "
+                f"{_nearest(fitting, self.lanes)}"))
 
     def _softmax_problems(self) -> Iterator[Problem]:
         if self.table_bits >= self.fraction:

@@ -11,6 +11,7 @@ from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.vectors import Case, IntArray, Job
 from tilewright.families.attention.work import tile_keys
 from tilewright.formats import IntFormat
+from tilewright.sim.golden.attention_rotary import rotated
 from tilewright.sim.golden.requantize import quantize_scale
 
 MAX_STEPS = 10_000      # cycles of one random case: what a bench simulates in a few seconds
@@ -26,6 +27,16 @@ def golden(spec: AttentionSpec, job: Job) -> IntArray:
 def with_result(spec: AttentionSpec, job: Job) -> Job:
     """``job`` with its golden result."""
     return replace(job, result=golden(spec, job))
+
+
+def turned(spec: AttentionSpec, job: Job) -> tuple[IntArray, IntArray]:
+    """The queries and keys of ``job`` as they are multiplied: with rotary, turned by their positions."""
+    if not spec.rotary:
+        return job.q, job.k
+    steps, wave = spec.rotary_tables()
+    position = np.arange(job.keys)
+    return (rotated(job.q, position[job.keys - job.queries:], steps=steps, wave=wave, low=spec.q.low, high=spec.q.high),
+            rotated(job.k, position, steps=steps, wave=wave, low=spec.k.low, high=spec.k.high))
 
 
 class Stimulus:
