@@ -200,7 +200,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
      "4096 queries"),
     ({"top": "axi"}, "top: 'axi' is not stream"),
     ({"array": {}},
-     "unknown key 'array'; known are design, family, model, engine, mask, bias, rotary, softmax, numbers, limits, top, workload"),
+     "unknown key 'array'; known are design, family, model, engine, mask, bias, rotary, softmax, numbers, limits, top, "
+     "workload"),
 ]
 
 
