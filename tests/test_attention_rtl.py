@@ -29,11 +29,13 @@ FORMATS = {
     "int8": ("int8", "int8", "int8", "int8"), "wide": ("int16", "int8", "int16", "int16"),
     "mixed": ("int4", "int16", "int4", "int8")}
 ORDERS = ("rows", "tiles")
+BIASES = {"none": None, "near": {"reach": 2}, "far": {"reach": 6, "per_head": True}}  # one table where there is one head
+ROTARIES = {"none": None, "coarse": {"base": 100, "table_bits": 6}, "fine": {"table_bits": 12}}
 WIDTHS = {"fine": (12, 15, 1, 6), "coarse": (8, 8, 8, 3)}  # fraction, mantissa, guard, table
 JOBS = ((7, 11), (1, 40))  # queries, keys
 FACTORS: dict[str, tuple[str, ...]] = {
     "mask": tuple(MASKS), "heads": tuple(HEADS), "chunks": tuple(CHUNKS), "formats": tuple(FORMATS), "widths": tuple(WIDTHS),
-    "algorithm": ("two_pass", "online_shift", "online"), "order": ORDERS}
+    "algorithm": ("two_pass", "online_shift", "online"), "bias": tuple(BIASES), "rotary": tuple(ROTARIES), "order": ORDERS}
 
 
 def pairwise_rows(factors: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
@@ -62,7 +64,10 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs:
     heads, kv_heads, tile_q = HEADS[row["heads"]]
     head_dim, lanes = CHUNKS[row["chunks"]]
     fraction, mantissa_bits, guard_bits, table_bits = WIDTHS[row["widths"]]
+    bias, rotary = BIASES[row["bias"]], ROTARIES[row["rotary"]]
     text = yaml.safe_dump({
+        **({"bias": {**bias, **({"per_head": False} if heads == 1 else {})}} if bias else {}),
+        **({"rotary": rotary} if rotary else {}),
         "design": "pairs", "family": "attention", "model": {"head_dim": head_dim, "heads": heads, "kv_heads": kv_heads},
         "engine": {"tile_q": tile_q, "lanes": lanes, "order": row["order"]}, "mask": MASKS[row["mask"]],
         "softmax": {"algorithm": row["algorithm"], "fraction": fraction, "mantissa_bits": mantissa_bits,
@@ -73,7 +78,7 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs:
 
 
 PLAIN = {"mask": "none", "heads": "mha", "chunks": "many", "formats": "int8", "widths": "fine", "algorithm": "two_pass",
-         "order": "rows"}
+         "bias": "none", "rotary": "none", "order": "rows"}
 ROWS = list(pairwise_rows(FACTORS))
 
 
@@ -82,7 +87,11 @@ def test_every_pair_of_choices_equals_golden(row: dict[str, str], tmp_path: Path
     assert prove(design_of(row), tmp_path) > 1000
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row["order"] == "tiles"][:1], ids=lambda row: "-".join(row.values()))
+VERIFIED = [next(row for row in ROWS if row["order"] == order and row["bias"] == bias)
+            for order, bias in (("tiles", "none"), ("rows", "far"))]
+
+
+@pytest.mark.parametrize("row", VERIFIED, ids=lambda row: "-".join(row.values()))
 def test_verify_proves_it(row: dict[str, str], tmp_path: Path) -> None:
     outcome = verify(build(design_of(row), tmp_path), cache=CACHE.parent)
     assert outcome.passed, outcome.first_divergence

@@ -80,6 +80,36 @@ def unary(function: str, x_width: int, x_fraction_bits: int, y_width: int, y_fra
         return tuple(min(max(int(value.to_integral_value(ROUND_HALF_EVEN)), -limit), limit - 1) for value in values)
 
 
+@functools.cache
+def quarter_sine(value_bits: int, table_bits: int) -> tuple[int, ...]:
+    """``round(2**value_bits * sin(2 * pi * k / 2**table_bits))`` for k = 0 .. ``2**(table_bits - 2)``.
+
+    There are no ties: of such angles, only multiples of a quarter of a turn have a rational sine (Niven's theorem).
+    """
+    with localcontext(prec=DIGITS):
+        return tuple(_rounded((1 << value_bits) * _sine(2 * PI * k / (1 << table_bits)))
+                     for k in range((1 << table_bits - 2) + 1))
+
+
+@functools.cache
+def rotary_steps(phase_bits: int, head_dim: int, base: int) -> tuple[int, ...]:
+    """``round(2**phase_bits * base**(-2 * i / head_dim) / (2 * pi))``, turns per position, for i below ``head_dim / 2``."""
+    with localcontext(prec=DIGITS):
+        return tuple(_rounded((1 << phase_bits) * Decimal(base) ** (-Decimal(2 * i) / head_dim) / (2 * PI))
+                     for i in range(head_dim // 2))
+
+
+def _sine(x: Decimal) -> Decimal:
+    """The power series; good to 50 digits up to a quarter of a turn."""
+    term = total = x
+    power = 1
+    while abs(term) > Decimal(10) ** -50:
+        power += 2
+        term *= -x * x / (power * (power - 1))
+        total += term
+    return total
+
+
 def _normal_tail(x: Decimal) -> Decimal:
     """``Phi(-x)``: a half minus the power series of the density's integral; good to 30 digits; 0 from x = 9 on, below 2e-19."""
     if x >= 9:

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Array, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from tilewright.rtl.attention.banks import of_bank
+from tilewright.rtl.attention.bias_table import Bias, BiasTable
 from tilewright.rtl.attention.frame_reader import FrameReader
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
 from tilewright.rtl.attention.normalize_tiles import NormalizeTiles
 from tilewright.rtl.attention.online_weights import OnlineWeights, online_latency
 from tilewright.rtl.attention.query_loader import QueryLoader
 from tilewright.rtl.attention.rescale import ScaledSums, ShiftedSums
+from tilewright.rtl.attention.rotary import Rotary, Turns, rotary_latency
 from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.tile_loader import TileLoader
@@ -24,16 +26,17 @@ from tilewright.rtl.attention.value_sequencer import ValueSequencer
 from tilewright.rtl.attention.weights import (
     MULTIPLIER_BITS,
     OCTAVE_LATENCY,
+    SCALED,
     KeyWeights,
     OctaveWeights,
+    scale_latency,
     weights_latency,
 )
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 
 COUNTERS = ("counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
-STREAMS = ("q", "k", "v")
-ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4}
+ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4, "bias_frame": 6, "no_bias": 7}
 JOBS_MAX = 2  # on their way at a time
 
 
@@ -48,13 +51,14 @@ class KeyTiming:
 
 
 def key_timing(*, octave: str, lanes: int, rows: int, chunks: int, score_width: int, weight_width: int, total_width: int,
-               ) -> KeyTiming:
-    """Of an engine with these parameters."""
+               biased: bool = False, lead: int = 0) -> KeyTiming:
+    """Of an engine with these parameters; keys take ``lead`` cycles to the score rows."""
     online = octave == "none"
     weigh = online_latency(weight_width=weight_width, total_width=total_width) if online else OCTAVE_LATENCY
     loop = (ScaledSums if online else ShiftedSums).LOOP
     interval = max(chunks, rows, loop)
-    latency = sum_latency(lanes) + 1 + weights_latency(score_width=score_width, weigh_latency=weigh) + rows
+    weights = weights_latency(score_width=score_width, weigh_latency=weigh, biased=biased)
+    latency = lead + sum_latency(lanes) + 1 + weights + rows
     return KeyTiming(loop, interval, latency, 1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2))
 
 
@@ -68,6 +72,7 @@ class AttentionEngine(wiring.Component):
     ======  ===========================================================================
     q       per kv head, position, head of the group, chunk: the query
     k, v    per kv head, tile, key that a row of the tile sees: the key; the value
+    bias    per head that has a table, distance: the entry, one a beat; of jobs that load it
     result  per kv head, position, head of the group, chunk: the mean of the values
     ======  ===========================================================================
 
@@ -77,8 +82,11 @@ class AttentionEngine(wiring.Component):
     ``last`` marks a job's final beat of each. ``done`` is high while a job's last result beat leaves, ``busy`` from the cycle
     behind a job's acceptance to that one. ``error`` keeps the last code of ``ERRORS`` until a legal job is accepted: an
     illegal job is dropped, a wrong ``last`` leaves the job's results undefined, and the engine stays usable. The counters run
-    while ``busy`` is high and start anew when it rises: busy cycles; steps of the scores; cycles in which keys, queries
-    or values were waited for; cycles in which a result was not taken.
+    while ``busy`` is high and start anew when it rises: busy cycles; steps of the scores; cycles in which keys, queries,
+    values or a bias were waited for; cycles in which a result was not taken.
+
+    With a bias a job has a bit ``load_bias``. Such a job begins when those before it are done; its bias counts for the jobs
+    behind it, too. One without it before any bias was loaded is refused.
 
     Cycles: see ``tilewright.families.attention.cycles``, which equals ``counter_cycles`` when no port stalls.
 
@@ -97,12 +105,14 @@ class AttentionEngine(wiring.Component):
     total_width : bits of a row's sum of weights
     mask : which keys a query sees
     limits : (queries, keys)       order : "rows" or "tiles"       target : "generic" or "ecp5"
+    bias : the table of what joins a scaled score, or None
+    rotary : how the positions turn queries and keys, or None
     """
 
     def __init__(self, *, rows: int, lanes: int, chunks: int, group: int, kv_heads: int, query: Shape, key: Shape, value: Shape,
                  out: Shape, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
                  octave: str, total_width: int, mask: Mask, limits: tuple[int, int], order: str = "rows",
-                 target: str = "generic") -> None:
+                 bias: Bias | None = None, rotary: Turns | None = None, target: str = "generic") -> None:
         self.rows = rows
         self.lanes = lanes
         self.chunks = chunks
@@ -118,46 +128,62 @@ class AttentionEngine(wiring.Component):
         make = OnlineWeights if octave == "none" else partial(OctaveWeights, octave=octave)
         self.weights: KeyWeights = make(
             rows=rows, score_width=score_width, fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
-            table=table, total_width=total_width, value_width=value.width, target=target)
+            table=table, total_width=total_width, value_width=value.width, biased=bias is not None, target=target)
         self.timing = key_timing(octave=octave, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
-                                 weight_width=mantissa_bits + guard_bits + 1, total_width=total_width)
+                                 weight_width=mantissa_bits + guard_bits + 1, total_width=total_width,
+                                 biased=bias is not None, lead=rotary_latency(limits[1]) if rotary else 0)
+        self.rotary = rotary
+        self.lead = rotary_latency(limits[1]) if rotary else 0  # of queries to their banks, of keys and all about them likewise
+        self.bias_table = bias and BiasTable(bias=bias, rows=rows, group=group, keys_max=limits[1],
+                                             latency=scale_latency(score_width))
         normalizer = partial(NormalizeTiles, group=group) if order == "tiles" else NormalizeRows
         self.normalize: NormalizeRows = normalizer(
             rows=rows, lanes=lanes, chunks=chunks, total_width=total_width, value_width=value.width, out=out,
             clamps=octave == "none", target=target)
         queries, keys = limits
         job = data.StructLayout({"queries": range(queries + 1), "keys": range(keys + 1), "score_multiplier": MULTIPLIER_BITS,
-                                 "score_shift": 6, "out_scale": SCALE_BITS})
+                                 "score_shift": 6, "out_scale": SCALE_BITS, **({"load_bias": 1} if bias else {})})
         members: dict[str, wiring.Member] = {"job": In(stream.Signature(job))}
         for name, shape in self.elements.items():
             members[name] = In(stream.Signature(data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1})))
+        if bias:
+            members["bias"] = In(stream.Signature(data.StructLayout({"data": SCALED, "last": 1})))
         members |= {"result": Out(self.normalize.result.signature), "busy": Out(1), "done": Out(1), "error": Out(4)}
         members |= {name: Out(32) for name in COUNTERS}
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        table = self.bias_table
         readers = {name: FrameReader(data.ArrayLayout(shape, self.lanes)) for name, shape in self.elements.items()}
+        if table:
+            readers["bias"] = FrameReader(SCALED)
         for name, reader in readers.items():
             m.submodules[f"{name}_reader"] = reader
             wiring.connect(m, wiring.flipped(getattr(self, name)), reader.beats)
+        own_bias = table.bias if table and table.bias.heads > 1 else None  # of each head
         m.submodules.loader = loader = self._loader()
         m.submodules.walker = walker = TileWalker(rows=self.rows, group=self.group, kv_heads=self.kv_heads, mask=self.mask,
-                                                  queries_max=self.limits[0], keys_max=self.limits[1])
+                                                  queries_max=self.limits[0], keys_max=self.limits[1],
+                                                  bias_entries=own_bias.entries if own_bias else 0)
         m.submodules.sequencer = sequencer = ScoreSequencer(
             rows=self.rows, group=self.group, chunks=self.chunks, interval=self.timing.interval, mask=self.mask,
-            keys_max=self.limits[1])
+            keys_max=self.limits[1], biased=table is not None, bias_words=own_bias.words if own_bias else 0,
+            indexed=self.rotary is not None)
         m.submodules.value_sequencer = values = ValueSequencer(rows=self.rows, chunks=self.chunks, slots=self.timing.slots,
                                                                loop=self.timing.loop)
         accepted, refusal, constants, job = self._jobs(m, loader, walker)
         m.d.comb += [
             readers["q"].step.eq(loader.step), readers["q"].final.eq(loader.final), loader.available.eq(readers["q"].available),
             loader.release.eq(sequencer.release), loader.released.eq(sequencer.bank), sequencer.loaded.eq(loader.full),
-            sequencer.tile_available.eq(walker.available), sequencer.tile.eq(walker.tile), walker.next.eq(sequencer.tile_next),
+            sequencer.tile_available.eq(walker.available & ~table.loading if table else walker.available),
+            sequencer.tile.eq(walker.tile), walker.next.eq(sequencer.tile_next),
             sequencer.job.eq(job), sequencer.available.eq(readers["k"].available), sequencer.room.eq(values.room),
             readers["k"].step.eq(sequencer.step), readers["k"].final.eq(sequencer.final),
             values.open.eq(sequencer.begins), values.key.eq(sequencer.key), values.available.eq(readers["v"].available),
             readers["v"].step.eq(values.step), readers["v"].final.eq(values.final)]
+        if table:
+            self._bias(m, table, sequencer, readers["bias"], accepted)
         self._scores(m, loader, sequencer, readers)
         self._weigh(m, sequencer, values, constants)
         self._values(m, values, readers["v"])
@@ -166,10 +192,12 @@ class AttentionEngine(wiring.Component):
         return m
 
     def _loader(self) -> QueryLoader | TileLoader:
+        positions = self.limits[1] if self.rotary else 0
         if self.order == "tiles":
             return TileLoader(rows=self.rows, group=self.group, chunks=self.chunks, kv_heads=self.kv_heads,
-                              queries_max=self.limits[0])
-        return QueryLoader(rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group)
+                              queries_max=self.limits[0], positions=positions)
+        return QueryLoader(rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group,
+                           group=self.group, positions=positions)
 
     def _jobs(self, m: Module, loader: QueryLoader | TileLoader, walker: TileWalker,
               ) -> tuple[Value, Value, dict[str, Array], Value]:
@@ -179,18 +207,25 @@ class AttentionEngine(wiring.Component):
         job's parity, and the parity of the newest.
         """
         job = self.job.payload
-        accepted, refused, checked, legal = Signal(), Signal(), Signal(), Signal()
+        accepted, refused, checked, legal, fits = Signal(), Signal(), Signal(), Signal(), Signal()
         parity = Signal()
         running = Signal(range(JOBS_MAX + 1))
         queries_max, keys_max = self.limits
         shape = (job.queries != 0) & (job.keys != 0) & (job.queries <= queries_max) & (job.keys <= keys_max)
-        if self.mask.needs_positions:
+        waits: Value = Const(0, 1)  # for the jobs before it
+        usable: Value = Const(1, 1)
+        if self.bias_table:
+            waits, usable = job.load_bias & (running != 0), job.load_bias | self.bias_table.held
+        if self.rotary:
+            m.d.comb += loader.position_in.eq(job.keys - job.queries)
+        if self.mask.needs_positions or self.bias_table or self.rotary:
             shape &= job.queries <= job.keys
         m.d.comb += [
-            accepted.eq(checked & legal & loader.idle & walker.idle & (running != JOBS_MAX)), refused.eq(checked & ~legal),
-            self.job.ready.eq(accepted | refused), loader.take.eq(accepted),
+            accepted.eq(checked & legal & loader.idle & walker.idle & (running != JOBS_MAX) & ~waits),
+            refused.eq(checked & ~legal), self.job.ready.eq(accepted | refused), loader.take.eq(accepted),
             walker.take.eq(accepted), walker.queries.eq(job.queries), walker.keys.eq(job.keys)]
-        m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape), running.eq(running + accepted - self.done)]
+        m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape & usable), fits.eq(shape),
+                     running.eq(running + accepted - self.done)]
         if isinstance(loader, TileLoader):
             m.d.comb += loader.queries.eq(job.queries)
         else:
@@ -205,12 +240,40 @@ class AttentionEngine(wiring.Component):
             constants[name] = kept
         with m.If(accepted):
             m.d.sync += parity.eq(~parity)
-        m.d.comb += self.busy.eq(running != 0)
-        return accepted, Mux(refused, ERRORS["illegal_shape"], 0), constants, parity
+        between = Signal()  # a job that waited for the one before is accepted: the engine has not been idle
+        if self.bias_table:
+            m.d.sync += between.eq(checked & legal & waits)
+        m.d.comb += self.busy.eq((running != 0) | between)
+        reason = Mux(fits, ERRORS["no_bias"], ERRORS["illegal_shape"]) if self.bias_table else ERRORS["illegal_shape"]
+        return accepted, Mux(refused, reason, 0), constants, parity
+
+    def _bias(self, m: Module, table: BiasTable, sequencer: ScoreSequencer, reader: FrameReader, accepted: Value) -> None:
+        """The table, filled before a job's first tile and read with the turns of a key's rows."""
+        m.submodules.bias = table
+        latency = self.lead + sum_latency(self.lanes) + 1
+        m.d.comb += [
+            table.take.eq(accepted & self.job.payload.load_bias), table.available.eq(reader.available),
+            table.entry.eq(reader.data), reader.step.eq(table.step), reader.final.eq(table.final),
+            table.valid.eq(self.weights.valid),
+            table.ahead.eq(delayed(m, sequencer.ahead, latency, "ahead")),
+            self.weights.added.eq(table.added)]
+        if table.bias.heads > 1:
+            m.d.comb += table.base.eq(delayed(m, sequencer.base, latency, "base"))
+
+    def _bias_waits(self, readers: dict[str, FrameReader]) -> Value:
+        return self.bias_table.loading & ~readers["bias"].available if self.bias_table else Const(0, 1)
 
     def _scores(self, m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer,
                 readers: dict[str, FrameReader]) -> None:
-        latency = sum_latency(self.lanes)
+        """Queries and keys take the same ``lead``, so that a bank is free for one as soon as the other says so."""
+        query, key = readers["q"].data, readers["k"].data
+        if self.rotary:
+            query = self._turned(m, "q", query, loader.position, loader.chunk)
+            key = self._turned(m, "k", key, sequencer.index, sequencer.chunk)
+        write = delayed(m, loader.write, self.lead, "write", reset=True)
+        write_address = delayed(m, loader.write_address, self.lead, "write_address")
+        read_address = delayed(m, sequencer.read_address, self.lead, "read_address")
+        latency = self.lead + sum_latency(self.lanes)
         accumulate = delayed(m, sequencer.step, latency, "accumulate", reset=True)
         first = delayed(m, sequencer.begins, latency, "begins")
         for k in range(self.rows):
@@ -219,14 +282,21 @@ class AttentionEngine(wiring.Component):
                 score_width=self.score_width, target=self.target), "score_row")
             m.submodules[f"score_row_{k}"] = row
             m.d.comb += [
-                row.write.eq(loader.write[k]), row.write_address.eq(loader.write_address), row.write_data.eq(readers["q"].data),
-                row.read_address.eq(sequencer.read_address), row.key.eq(readers["k"].data), row.accumulate.eq(accumulate),
-                row.first.eq(first), self.weights.scores[k].eq(row.score)]
+                row.write.eq(write[k]), row.write_address.eq(write_address), row.write_data.eq(query),
+                row.read_address.eq(read_address), row.key.eq(key), row.accumulate.eq(accumulate), row.first.eq(first),
+                self.weights.scores[k].eq(row.score)]
+
+    def _turned(self, m: Module, name: str, elements: data.View, position: Value, chunk: Value) -> data.View:
+        assert self.rotary is not None
+        m.submodules[f"rotary_{name}"] = rotary = Rotary(
+            shape=self.elements[name], lanes=self.lanes, positions=self.limits[1], turns=self.rotary, target=self.target)
+        m.d.comb += [rotary.data.eq(elements), rotary.position.eq(position), rotary.chunk.eq(chunk)]
+        return rotary.turned
 
     def _weigh(self, m: Module, sequencer: ScoreSequencer, values: ValueSequencer, constants: dict[str, Array]) -> None:
         weights = self.weights
         m.submodules.weights = weights
-        latency = sum_latency(self.lanes) + 1
+        latency = self.lead + sum_latency(self.lanes) + 1
         key = data.View(sequencer.key.shape(), delayed(m, sequencer.key.as_value(), latency, "key"))
         m.d.comb += [
             weights.valid.eq(delayed(m, sequencer.ends, latency, "ends", reset=True)), weights.visible.eq(key.visible),
@@ -268,15 +338,15 @@ class AttentionEngine(wiring.Component):
         m.d.comb += self.done.eq(self.result.valid & self.result.ready & self.result.payload.last)
         with m.If(accepted):
             m.d.sync += self.error.eq(0)
-        for name in STREAMS:
-            with m.If(readers[name].error):
+        for name, reader in readers.items():
+            with m.If(reader.error):
                 m.d.sync += self.error.eq(ERRORS[f"{name}_frame"])
         with m.If(refusal != 0):
             m.d.sync += self.error.eq(refusal)
         before = Signal()  # busy in the cycle before
         m.d.sync += before.eq(self.busy)
         counted = {"counter_cycles": self.busy, "counter_active": sequencer.step,
-                   "counter_input_stall": sequencer.waits | values.waits,
+                   "counter_input_stall": sequencer.waits | values.waits | self._bias_waits(readers),
                    "counter_output_stall": self.result.valid & ~self.result.ready}
         for name, counts in counted.items():
             counter = getattr(self, name)

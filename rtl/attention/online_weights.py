@@ -123,7 +123,7 @@ class OnlineWeights(KeyWeights):
     """
 
     def __init__(self, *, rows: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int,
-                 table: Sequence[int], total_width: int, value_width: int, target: str) -> None:
+                 table: Sequence[int], total_width: int, value_width: int, target: str, biased: bool = False) -> None:
         weight_width = mantissa_bits + guard_bits + 1
         self.maximum = RowMaximum(rows=rows)
         self.exponential = Exponential(fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits, table=table,
@@ -132,7 +132,7 @@ class OnlineWeights(KeyWeights):
         super().__init__(
             rows=rows, score_width=score_width, weight_width=weight_width, total_width=total_width,
             rescale=ScaledSums(factor_width=weight_width, sum_width=total_width + value_width, target=target),
-            weigh_latency=online_latency(weight_width=weight_width, total_width=total_width), target=target)
+            weigh_latency=online_latency(weight_width=weight_width, total_width=total_width), biased=biased, target=target)
 
     def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value) -> Mapping[str, Value]:
         m.submodules.maximum = maximum = self.maximum

@@ -18,19 +18,25 @@ class QueryLoader(wiring.Component):
 
     A job takes ``kv_heads`` times ``rows_in`` rows of ``chunks`` beats; a bank takes ``rows`` of them, fewer at the end of a
     kv head. ``full`` tells which banks hold a whole tile; ``release`` frees the bank ``released``. ``take`` gives the loader a
-    job while it is ``idle``; ``step`` and ``final`` read the beats.
+    job while it is ``idle``; ``step`` and ``final`` read the beats. Where there are ``positions``, ``chunk`` is the beat's in
+    its row and ``position`` the row's during a step: the job's first, ``position_in``, for ``group`` rows, then the next.
     """
 
-    def __init__(self, *, rows: int, chunks: int, kv_heads: int, rows_max: int) -> None:
+    def __init__(self, *, rows: int, chunks: int, kv_heads: int, rows_max: int, group: int = 1, positions: int = 0) -> None:
         self.rows = rows
         self.chunks = chunks
         self.kv_heads = kv_heads
         self.rows_max = rows_max
+        self.group = group
+        self.positions = positions
+        position = range(max(positions, 2))
         super().__init__({
             "take": In(1), "rows_in": In(range(rows_max + 1)), "idle": Out(1),
             "available": In(1), "step": Out(1), "final": Out(1),
             "write": Out(rows), "write_address": Out(range(BANKS * chunks)),
-            "full": Out(BANKS), "release": In(1), "released": In(1)})
+            "full": Out(BANKS), "release": In(1), "released": In(1),
+            **({"position_in": In(position), "position": Out(position)} if positions else {}),
+            **({"chunk": Out(range(max(chunks, 2)))} if positions else {})})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -58,4 +64,20 @@ class QueryLoader(wiring.Component):
         with m.If(ends):
             m.d.sync += bank.eq(~bank)
         m.d.sync += self.full.eq(filled(self, bank, ends))
+        if self.positions:
+            m.d.comb += self.chunk.eq(chunk)
+            self._position(m, self.step & chunk_ends, head_ends)
         return m
+
+    def _position(self, m: Module, row_ends: Value, head_ends: Value) -> None:
+        first = Signal.like(self.position)
+        member = Signal(range(self.group))
+        with m.If(self.take):
+            m.d.sync += [first.eq(self.position_in), self.position.eq(self.position_in), member.eq(0)]
+        with m.If(row_ends):
+            position_ends = member == self.group - 1
+            m.d.sync += member.eq(Mux(position_ends, 0, member + 1))
+            with m.If(head_ends):
+                m.d.sync += self.position.eq(first)
+            with m.Elif(position_ends):
+                m.d.sync += self.position.eq(self.position + 1)

@@ -1,10 +1,10 @@
 """Walks the keys of a job's tiles: which chunk meets which query chunk in which cycle."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.attention.banks import BANKS, of_bank
-from tilewright.rtl.attention.tile_walker import Mask, tile_layout
+from tilewright.rtl.attention.tile_walker import Mask, ahead_shape, tile_layout
 
 
 def key_layout(*, rows: int) -> data.StructLayout:
@@ -18,22 +18,28 @@ class ScoreSequencer(wiring.Component):
     A key begins when its tile's queries are there (``loaded``) and while ``room`` says that its weights will find a place, and
     ends ``interval`` cycles after the one before at the earliest; ``begins`` is high in its first step, ``ends`` in its last
     one, and ``key`` tells about it during both. ``final`` marks the job's last step. ``release`` frees the queries in bank
-    ``bank``.
+    ``bank``. Where scores are ``biased``, ``ahead`` is how far the key lies before the tile's first row, and ``base``, where
+    there are ``bias_words``, the tile's; where keys are ``indexed``, ``index`` is the key's and ``chunk`` the step's.
     """
 
-    def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int) -> None:
+    def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int,
+                 biased: bool = False, bias_words: int = 0, indexed: bool = False) -> None:
         self.rows = rows
         self.group = group
         self.chunks = chunks
         self.interval = interval
         self.mask = mask
         self.keys_max = keys_max
+        layout = tile_layout(rows=rows, keys_max=keys_max, bias_words=bias_words)
         super().__init__({
-            "tile_available": In(1), "tile": In(tile_layout(rows=rows, keys_max=keys_max)), "tile_next": Out(1), "job": In(1),
+            "tile_available": In(1), "tile": In(layout), "tile_next": Out(1), "job": In(1),
             "loaded": In(BANKS), "available": In(1), "room": In(1),
             "step": Out(1), "final": Out(1), "read_address": Out(range(BANKS * chunks)),
             "begins": Out(1), "ends": Out(1), "key": Out(key_layout(rows=rows)), "release": Out(1), "bank": Out(1),
-            "job_left": Out(1), "waits": Out(1)})
+            "job_left": Out(1), "waits": Out(1),
+            **({"ahead": Out(ahead_shape(keys_max))} if biased else {}),
+            **({"base": Out(layout["base"].shape)} if bias_words else {}),
+            **({"index": Out(range(keys_max)), "chunk": Out(range(max(chunks, 2)))} if indexed else {})})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -43,7 +49,7 @@ class ScoreSequencer(wiring.Component):
         bank = Signal()
         chunk = Signal(range(self.chunks))
         index = Signal(range(self.keys_max))
-        ahead = Signal(signed(len(index) + 1))  # from the key to the tile's first row
+        ahead = Signal(ahead_shape(self.keys_max))  # from the key to the tile's first row
         first_key = Signal()
         first_chunk, last_chunk = chunk == 0, chunk == self.chunks - 1
         last_key = index == tile.last
@@ -59,6 +65,8 @@ class ScoreSequencer(wiring.Component):
             self.tile_next.eq(self.tile_available & (~active | tile_ends)),
             self.key.first.eq(first_key), self.key.last.eq(last_key), self.key.job_ends.eq(tile.job_ends),
             self.key.rows.eq(tile.rows), self.key.job.eq(job), self.key.visible.eq(self._visible(tile, index, ahead))]
+        told = {"ahead": ahead, "base": tile.base, "index": index, "chunk": chunk}
+        m.d.comb += [getattr(self, name).eq(value) for name, value in told.items() if name in self.signature.members]
         with m.If(self.step):
             m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
         with m.If(self.ends):

@@ -1,6 +1,6 @@
 """Brings the queries of the next tile in where they arrive in the order of a matrix's column tiles: head, chunk, position."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.attention.banks import BANKS, of_bank
@@ -12,10 +12,11 @@ class TileLoader(wiring.Component):
 
     A job takes ``queries`` positions of each kv head; a tile has ``rows / group`` of them, fewer at the end of a kv head,
     and its beats come per head of the group, chunk, position. Row r of a tile is position ``r // group`` of head ``r % group``.
-    All else is as for ``QueryLoader``.
+    All else is as for ``QueryLoader``; where there are ``positions``, ``position_in`` is that of the job's first query.
     """
 
-    def __init__(self, *, rows: int, group: int, chunks: int, kv_heads: int, queries_max: int) -> None:
+    def __init__(self, *, rows: int, group: int, chunks: int, kv_heads: int, queries_max: int, positions: int = 0,
+                 ) -> None:
         if rows % group:
             raise ValueError(f"rows must be a multiple of group, not {rows!r} and {group!r}")
         self.rows = rows
@@ -23,11 +24,14 @@ class TileLoader(wiring.Component):
         self.chunks = chunks
         self.kv_heads = kv_heads
         self.queries_max = queries_max
+        self.positions = positions
+        of_all = range(max(positions, 2))
         super().__init__({
             "take": In(1), "queries": In(range(queries_max + 1)), "idle": Out(1),
             "available": In(1), "step": Out(1), "final": Out(1),
             "write": Out(rows), "write_address": Out(range(BANKS * chunks)),
-            "full": Out(BANKS), "release": In(1), "released": In(1)})
+            "full": Out(BANKS), "release": In(1), "released": In(1),
+            **({"position_in": In(of_all), "position": Out(of_all), "chunk": Out(range(max(chunks, 2)))} if positions else {})})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -59,4 +63,17 @@ class TileLoader(wiring.Component):
             with m.If(head_ends):
                 m.d.sync += [left.eq(of_head), heads.eq(heads - 1), active.eq(heads != 0)]
         m.d.sync += self.full.eq(filled(self, bank, self.step & tile_ends))
+        if self.positions:
+            m.d.comb += self.chunk.eq(chunk)
+            self._position(m, position_ends, tile_ends, head_ends)
         return m
+
+    def _position(self, m: Module, position_ends: Value, tile_ends: Value, head_ends: Value) -> None:
+        of_job, of_tile = Signal.like(self.position), Signal.like(self.position)  # where they begin
+        following = Mux(head_ends, of_job, of_tile + self.rows // self.group)
+        with m.If(self.take):
+            m.d.sync += [signal.eq(self.position_in) for signal in (of_job, of_tile, self.position)]
+        with m.Elif(self.step & tile_ends):
+            m.d.sync += [of_tile.eq(following), self.position.eq(following)]
+        with m.Elif(self.step):
+            m.d.sync += self.position.eq(Mux(position_ends, of_tile, self.position + 1))

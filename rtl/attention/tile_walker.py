@@ -41,16 +41,21 @@ class Mask:
         return past & (near if self.kind == "window" else near | (key < self.sink))
 
 
-def tile_layout(*, rows: int, keys_max: int) -> data.StructLayout:
+def ahead_shape(keys_max: int) -> Shape:
+    """Of the positions from a key to a query."""
+    return signed(Shape.cast(range(keys_max)).width + 1)
+
+
+def tile_layout(*, rows: int, keys_max: int, bias_words: int = 0) -> data.StructLayout:
     """A query tile: its keys ``first`` .. ``last``, without those between ``leap`` and ``landing`` where it ``leaps``.
 
-    ``position`` is that of its first row on the key axis, ``rows`` how many count; ``head_ends`` and ``job_ends`` tell of
-    the last tile of a kv head and of a job.
+    ``position`` is that of its first row on the key axis, ``rows`` how many count; ``job_ends`` tells of the last tile of a
+    job; ``base`` is where the first row's head begins in a table of ``bias_words``.
     """
     key = Shape.cast(range(keys_max))
     return data.StructLayout({
         "first": key, "last": key, "leaps": 1, "leap": key, "landing": key, "position": key,
-        "rows": Shape.cast(range(rows + 1)), "job_ends": 1})
+        "rows": Shape.cast(range(rows + 1)), "job_ends": 1, "base": Shape.cast(range(bias_words))})
 
 
 class TileWalker(wiring.Component):
@@ -58,9 +63,11 @@ class TileWalker(wiring.Component):
 
     ``take`` gives a job while the walker is ``idle``; ``available`` says that ``tile`` is the next one, SETTLING cycles later;
     ``next`` takes it. ``rows`` is a multiple of ``group`` or divides it, so that a tile's positions are known from its first.
+    ``bias_entries`` are those of a query head where each has its own, else 0.
     """
 
-    def __init__(self, *, rows: int, group: int, kv_heads: int, mask: Mask, queries_max: int, keys_max: int) -> None:
+    def __init__(self, *, rows: int, group: int, kv_heads: int, mask: Mask, queries_max: int, keys_max: int,
+                 bias_entries: int = 0) -> None:
         if rows % group and group % rows:
             raise ValueError(f"rows must be a multiple of group or divide it, not {rows!r} and {group!r}")
         self.rows = rows
@@ -69,9 +76,11 @@ class TileWalker(wiring.Component):
         self.mask = mask
         self.queries_max = queries_max
         self.keys_max = keys_max
+        self.bias_entries = bias_entries
+        layout = tile_layout(rows=rows, keys_max=keys_max, bias_words=kv_heads * group * bias_entries)
         super().__init__({
             "take": In(1), "queries": In(range(queries_max + 1)), "keys": In(range(keys_max + 1)), "idle": Out(1),
-            "available": Out(1), "tile": Out(tile_layout(rows=rows, keys_max=keys_max)), "next": In(1)})
+            "available": Out(1), "tile": Out(layout), "next": In(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -103,7 +112,21 @@ class TileWalker(wiring.Component):
         m.d.sync += [self.tile.position.eq(position), self.tile.job_ends.eq(job_ends),
                      self.tile.rows.eq(count * self.group if positions > 1 or self.rows == self.group else self.rows)]
         self._keys(m, position, count, keys)
+        if self.bias_entries:
+            self._base(m, head_ends, share == tiles - 1)
         return m
+
+    def _base(self, m: Module, head_ends: Value, position_ends: Value) -> None:
+        """A tile's heads are those of the tile before, or the next ones."""
+        base = Signal.like(self.tile.base)
+        on = min(self.rows, self.group) * self.bias_entries
+        with m.If(self.take):
+            m.d.sync += base.eq(0)
+        with m.Elif(self.next & (head_ends | ~position_ends)):
+            m.d.sync += base.eq(base + on)
+        with m.Elif(self.next):
+            m.d.sync += base.eq(base - (self.group * self.bias_entries - on))
+        m.d.sync += self.tile.base.eq(base)
 
     def _keys(self, m: Module, position: Value, count: Value, keys: Value) -> None:
         mask, tile = self.mask, self.tile

@@ -18,15 +18,20 @@ from tilewright.rtl.units.softmax_exponent import EXPONENTIAL_LATENCY, clipped, 
 SCALED = signed(16)
 MULTIPLIER_BITS = 24
 STATE_LATENCY = 5
+BIAS_LATENCY = 2
 
 
 OCTAVE_LATENCY = EXPONENTIAL_LATENCY + STATE_LATENCY
 
 
-def weights_latency(*, score_width: int, weigh_latency: int) -> int:
+def scale_latency(score_width: int) -> int:
+    """Cycles from a row's turn to its scaled score."""
+    return requantize_latency(acc_width=score_width, mode="rne", multiplier_bits=MULTIPLIER_BITS, split=False)
+
+
+def weights_latency(*, score_width: int, weigh_latency: int, biased: bool) -> int:
     """Cycles from the cycle in which a key's scores are there to that in which its first row's weight is offered."""
-    scale = requantize_latency(acc_width=score_width, mode="rne", multiplier_bits=MULTIPLIER_BITS, split=False)
-    return 1 + scale + weigh_latency
+    return 1 + scale_latency(score_width) + (BIAS_LATENCY if biased else 0) + weigh_latency
 
 
 @dataclass(frozen=True)
@@ -140,17 +145,21 @@ class KeyWeights(wiring.Component):
 
     While ``valid``, ``scores`` and what belongs to them are taken; what the key does to row k is at ``entry``
     ``weights_latency(...) + k`` cycles later, while bit k of ``offer`` is high: its weight, how the sums before it come down
-    (``rescale``), and the total of the weights. Keys come at least as many cycles apart as there are rows.
+    (``rescale``), and the total of the weights. Keys come at least as many cycles apart as there are rows. ``biased``
+    scores are ``clamp(scaled + added)``, where row k's ``added`` comes ``1 + k + scale_latency(score_width)`` cycles after
+    ``valid``.
     """
 
     def __init__(self, *, rows: int, score_width: int, weight_width: int, total_width: int, rescale: ShiftedSums | ScaledSums,
-                 weigh_latency: int, target: str) -> None:
+                 weigh_latency: int, biased: bool, target: str) -> None:
         self.rows = rows
         self.score_width = score_width
         self.rescale = rescale
         self.target = target
         self.weigh_latency = weigh_latency
+        self.biased = biased
         super().__init__({
+            **({"added": In(SCALED)} if biased else {}),
             "valid": In(1), "scores": In(data.ArrayLayout(signed(score_width), rows)), "visible": In(rows), "first": In(1),
             "multiplier": In(MULTIPLIER_BITS), "shift": In(6), "offer": Out(rows),
             "entry": Out(data.StructLayout({"weight": weight_width, **rescale.fields, "total": total_width}))})
@@ -174,19 +183,28 @@ class KeyWeights(wiring.Component):
             m.d.sync += [turn.eq(1), visible.eq(self.visible), first.eq(self.first), multiplier.eq(self.multiplier),
                          shift.eq(self.shift), *(score.eq(self.scores[k]) for k, score in enumerate(scores))]
         m.d.comb += [scale.acc.eq(scores[0]), scale.multiplier.eq(multiplier), scale.shift.eq(shift)]
-        turn_scaled = delayed(m, turn, scale.latency, "turn", reset=True)
-        fields = self.weigh(m, scale.result, turn_scaled, delayed(m, visible[0], scale.latency, "visible"),
-                            delayed(m, first, scale.latency, "first"))
+        score, latency = scale.result, scale.latency
+        if self.biased:
+            score, latency = self._biased(m, score), latency + BIAS_LATENCY
+        turn_scaled = delayed(m, turn, latency, "turn", reset=True)
+        fields = self.weigh(m, score, turn_scaled, delayed(m, visible[0], latency, "visible"),
+                            delayed(m, first, latency, "first"))
         m.d.comb += [self.offer.eq(delayed(m, turn_scaled, self.weigh_latency, "offer", reset=True)),
                      *(self.entry[name].eq(value) for name, value in fields.items())]
         return m
+
+    def _biased(self, m: Module, score: Value) -> Value:
+        total = delayed(m, score + self.added, 1, "biased")
+        bound = Cat((~total[-1]).replicate(SCALED.width - 1), total[-1])
+        return delayed(m, Mux(total[-1] == total[-2], total[:-1], bound).as_signed(), 1, "saturated")
 
 
 class OctaveWeights(KeyWeights):
     """A row's weight is a mantissa, shifted down by how many octaves its score lies below the greatest octave so far."""
 
     def __init__(self, *, rows: int, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int,
-                 table: Sequence[int], octave: str, total_width: int, value_width: int, target: str) -> None:
+                 table: Sequence[int], octave: str, total_width: int, value_width: int, target: str, biased: bool = False,
+                 ) -> None:
         self.exponential = Exponential(fraction=fraction, mantissa_bits=mantissa_bits, table=table, octave=octave,
                                        target=target)
         drop_max = total_width + value_width
@@ -194,7 +212,7 @@ class OctaveWeights(KeyWeights):
                               octave=octave_shape(SCALED.width, fraction), total_width=total_width, drop_max=drop_max)
         super().__init__(
             rows=rows, score_width=score_width, weight_width=self.state.weight_width, total_width=total_width,
-            rescale=ShiftedSums(drop_max=drop_max), weigh_latency=OCTAVE_LATENCY, target=target)
+            rescale=ShiftedSums(drop_max=drop_max), weigh_latency=OCTAVE_LATENCY, biased=biased, target=target)
 
     def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value) -> Mapping[str, Value]:
         m.submodules.exponential = exponential = self.exponential

@@ -11,20 +11,23 @@ stream     order, outermost first
 q, result  ``order`` rows: kv head, row, chunk of the row
            ``order`` tiles: kv head, tile, head of the group, chunk, position
 k, v       kv head, tile of ``tile_q`` rows, key that the tile meets, chunk
+bias       head, distance from query to key; an entry a beat, of jobs that load one
 =========  =====================================================================
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import ClassVar
 
 from .beats import Lanes, Place, ResultBeat
 from .cases import StreamCase, lines_of
 
-JOB_FIELDS = ("queries", "keys", "score_multiplier", "score_shift", "out_scale")  # columns of jobs.txt
+BIAS_LANES = Lanes(lanes=1, width=16, signed=True)
 STREAMS = ("q", "k", "v", "result")
 ERROR_NONE, ERROR_SHAPE, ERROR_Q_LAST, ERROR_K_LAST, ERROR_V_LAST = range(5)
+ERROR_BIAS_LAST, ERROR_NO_BIAS = 6, 7
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Job:
     score_multiplier: int
     score_shift: int
     out_scale: int
+    load_bias: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,9 @@ class AttentionPorts:
     """Ports of the engine: all that a bench needs to know about a design.
 
     ``module`` is the Verilog module with the ``stream`` ports. ``mask`` has the kind of the mask and the numbers window,
-    sink and prefix, 0 where the kind has none. ``job`` maps the fields of a job to their widths, ``limits`` has the
-    largest legal queries and keys.
+    sink and prefix, 0 where the kind has none. ``job`` maps the fields of a job to their widths, in the order of the columns
+    of ``jobs.txt``; ``limits`` has the largest legal queries and keys; ``bias``, of the table of a bias, how many heads have
+    one and its entries; ``rotary``, whether positions turn queries and keys.
     """
 
     design: str
@@ -61,6 +66,8 @@ class AttentionPorts:
     k: Lanes
     v: Lanes
     result: Lanes
+    bias: list[int] = field(default_factory=list)
+    rotary: bool = False
 
     @property
     def bench(self) -> str:
@@ -70,7 +77,7 @@ class AttentionPorts:
     @property
     def inputs(self) -> dict[str, tuple[str, ...]]:
         """Payload fields of the input streams but ``job``."""
-        return dict.fromkeys(("q", "k", "v"), ("data", "last"))
+        return dict.fromkeys(("q", "k", "v", *(["bias"] if self.bias else [])), ("data", "last"))
 
     @property
     def group(self) -> int:
@@ -85,7 +92,7 @@ class AttentionPorts:
     @property
     def needs_positions(self) -> bool:
         """Whether a job must have at least as many keys as queries."""
-        return self.mask["kind"] != "none"
+        return self.mask["kind"] != "none" or bool(self.bias) or self.rotary
 
     def to_json(self) -> str:
         """Text of ``design.json``."""
@@ -93,7 +100,7 @@ class AttentionPorts:
 
     def jobs(self, vectors: Path) -> "list[Job]":
         """The jobs of a vectors folder."""
-        return [Job(*map(int, line)) for line in lines_of(vectors / "jobs.txt")]
+        return [Job(**dict(zip(self.job, map(int, line), strict=True))) for line in lines_of(vectors / "jobs.txt")]
 
     def tile_keys(self, job: Job, tile: int) -> int:
         """How many keys tile ``tile`` of a kv head meets."""
@@ -113,6 +120,8 @@ class AttentionPorts:
         """Number of beats of ``stream`` that belong to ``job``."""
         if stream in ("q", "result"):
             return job.queries * self.heads * self.chunks
+        if stream == "bias":
+            return prod(self.bias) if self.bias and job.load_bias else 0
         tiles = -(-job.queries * self.group // self.tile_q)
         return self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(tiles)) * self.chunks
 
@@ -162,10 +171,11 @@ class AttentionPorts:
 class Case(StreamCase):
     """The files of one vectors folder, beats packed as they appear on the ports."""
 
-    STREAMS: ClassVar[tuple[str, ...]] = STREAMS
+    STREAMS: ClassVar[tuple[str, ...]] = (*STREAMS, "bias")
     q: list[int]
     k: list[int]
     v: list[int]
+    bias: list[int]
 
     @classmethod
     def load(cls, folder: Path, ports: AttentionPorts) -> "Case":
@@ -177,14 +187,24 @@ class Case(StreamCase):
         cycles = folder / "cycles.txt"
         case = cls(
             name=folder.name, jobs=ports.jobs(folder), q=beats("q"), k=beats("k"), v=beats("v"),
+            bias=[BIAS_LANES.pack(map(int, line)) for line in lines_of(folder / "bias.txt")] if ports.bias else [],
             result=[(data, keep) for data in beats("result")],
             cycles=int(cycles.read_text()) if cycles.exists() else None)
-        for stream in STREAMS:
+        for stream in cls.STREAMS:
             expected = sum(ports.count(stream, job) for job in case.jobs)
             if len(getattr(case, stream)) != expected:
                 raise ValueError(
                     f"{folder / stream}.txt: {len(getattr(case, stream))} beats; the jobs take {expected}")
         return case
+
+    def only(self, number: int, ports: AttentionPorts) -> "Case":
+        """Job ``number`` alone, with the bias that counts for it."""
+        alone = super().only(number, ports)
+        if not ports.bias or alone.bias:
+            return alone
+        loaded = sum(ports.count("bias", job) for job in self.jobs[:number])
+        bias = self.bias[loaded - prod(ports.bias) : loaded]
+        return replace(alone, jobs=[replace(self.jobs[number], load_bias=1)], bias=bias)
 
 
 def load_ports(path: Path) -> AttentionPorts:

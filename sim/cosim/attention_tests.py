@@ -5,18 +5,29 @@ Runs from a build folder without Tilewright: ``make -C build/<name>/sim``. Expec
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cocotb
 
 from . import engine_bench as bench
-from .attention_ports import ERROR_K_LAST, ERROR_Q_LAST, ERROR_SHAPE, ERROR_V_LAST, Case, Job, load_ports
+from .attention_ports import (
+    ERROR_BIAS_LAST,
+    ERROR_K_LAST,
+    ERROR_NO_BIAS,
+    ERROR_Q_LAST,
+    ERROR_SHAPE,
+    ERROR_V_LAST,
+    Case,
+    Job,
+    load_ports,
+)
 from .engine_bench import FOLDER, STALLS, EngineBench
 
 PORTS = load_ports(FOLDER / "design.json")
 CASES = Case.load_all(Path(os.environ.get("VECTORS", FOLDER / "vectors")), PORTS)
-FRAME_ERROR = {"q": ERROR_Q_LAST, "k": ERROR_K_LAST, "v": ERROR_V_LAST}
+FRAME_ERROR = {"q": ERROR_Q_LAST, "k": ERROR_K_LAST, "v": ERROR_V_LAST, "bias": ERROR_BIAS_LAST}
 SMALL_BEATS = 4096  # of a job that a test may run several times
 
 
@@ -27,7 +38,7 @@ def engine_of(dut: Any, test: str) -> EngineBench:
 
 def shapes_off_limits() -> list[Job]:
     """Jobs that no engine of these limits may take, as far as the ports can say them."""
-    good = {"queries": 1, "keys": 1, "score_multiplier": 1, "score_shift": 0, "out_scale": 4096}
+    good = {"queries": 1, "keys": 1, "score_multiplier": 1, "score_shift": 0, "out_scale": 4096, "load_bias": 1}
     jobs = []
     for name, limit in PORTS.limits.items():
         jobs += [Job(**good | {name: value}) for value in (0, limit + 1, (1 << PORTS.job[name]) - 1)
@@ -95,6 +106,21 @@ async def illegal_shapes_are_refused(dut: Any) -> None:
         await bench.refuses(engine, job, ERROR_SHAPE, small()[0])
 
 
+if PORTS.bias:
+
+    @cocotb.test()
+    async def a_job_without_a_bias_is_refused(dut: Any) -> None:
+        """Dropped with error 7 as long as no job has loaded one since the reset, wherever that came; then it is taken."""
+        engine = engine_of(dut, "a_job_without_a_bias_is_refused")
+        good = small()[0]
+        without = replace(good.jobs[0], load_bias=0)
+        for _ in range(2):
+            await engine.reset()
+            await bench.refuses(engine, without, ERROR_NO_BIAS, good)
+            engine.send(replace(good, jobs=[without], bias=[]))
+            await engine.finish()
+
+
 @cocotb.test()
 async def illegal_jobs_between_good_ones_change_nothing(dut: Any) -> None:
     """A queue of good and illegal jobs gives the results of the good ones."""
@@ -109,7 +135,7 @@ async def illegal_jobs_between_good_ones_change_nothing(dut: Any) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize(stream=["q", "k", "v"], when=["early", "late"])
+@cocotb.parametrize(stream=list(PORTS.inputs), when=["early", "late"])
 async def a_misplaced_last_is_reported_and_survived(dut: Any, stream: str, when: str) -> None:
     """The job completes, ``error`` says which frame was wrong, and the next job is exact."""
     engine = engine_of(dut, f"a_misplaced_last_is_reported_and_survived/stream={stream}/when={when}")

@@ -1,7 +1,8 @@
 """Golden model of the attention engine: softmax(scale * Q K^T + mask) V on integers, one key after the other.
 
-For a query that sees key j, with score ``x = round(q . k * score_multiplier / 2**score_shift)``, to nearest even and
-saturated to 16 bits, and before the first key l and O are 0, either with the greatest octave as the reference, where
+For a query at position i that sees key j, with score ``x = round(q . k * score_multiplier / 2**score_shift)``, to nearest
+even and saturated to 16 bits, with a bias of reach D ``x = clamp(x + bias[h][clamp(j - i, -D, D) + D])`` to 16 bits again,
+and before the first key l and O are 0, either with the greatest octave as the reference, where
 ``exp(x / 2**fraction) = m * 2**n`` (:func:`mantissa_and_octave`):
 
 - ``E' = max(E, n)``, ``D = E' - E`` and ``w = (m << guard_bits) >> (E' - n)``; D counts as 0 for the first key;
@@ -19,12 +20,13 @@ out_scale. A query that saw no key gives 0.
 
 Sources: the recurrence is that of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, in its
 first form with powers of two for rescale factors, as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; tiles of
-queries outside, keys inside, and one division at the end as in Dao, "FlashAttention-2", 2023. Floor shifts of ``O`` and
-what ``c`` is rounded to are our own.
+queries outside, keys inside, and one division at the end as in Dao, "FlashAttention-2", 2023; a bias by clipped distance as
+in Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020. Floor shifts of
+``O`` and what ``c`` is rounded to are our own.
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -89,7 +91,7 @@ def tile_keys(mask: Mask, first: int, last: int, keys: int) -> list[int]:
 def attention(
     q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_multiplier: int, score_shift: int, out_scale: int,
     fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int, value_width: int, low: int,
-    high: int,
+    high: int, bias: ArrayLike | None = None,
 ) -> IntArray:
     """Attention of one job, (heads, queries, head_dim), int64.
 
@@ -108,6 +110,8 @@ def attention(
     total_width : bits of a query's sum of weights, which must fit
     value_width : bits of an element of v
     low, high : bounds of the results
+    bias : integers of 16 bits, (heads, 2 * D + 1), or (1, 2 * D + 1) for all heads alike
+        What joins a scaled score, by the distance from the query to the key, from -D or less to D or more.
     """
     queries, keys, values = (np.asarray(array).astype(np.int64) for array in (q, k, v))
     heads, count, head_dim = _checked_shape(queries, keys, values)
@@ -119,6 +123,9 @@ def attention(
     for start, stop in _blocks(length, count * heads):
         scores = _scores(queries, keys[:, start:stop], group)
         scaled = requantize(scores, multiplier=score_multiplier, shift=score_shift, low=-SCORE_HIGH - 1, high=SCORE_HIGH)
+        if bias is not None:
+            added = bias_of(bias, position[:, None], np.arange(start, stop), heads).transpose(1, 0, 2)
+            scaled = np.clip(scaled + added.astype(np.int64), -SCORE_HIGH - 1, SCORE_HIGH)
         form = (_ByScores if octave == "none" else _ByOctaves)(scaled, fraction, guard_bits, table, octave)
         seen = visible(mask, position[:, None], np.arange(start, stop))
         for key in range(stop - start):
@@ -175,6 +182,16 @@ class _ByScores:
         return value * self._exp(fall) + (1 << places - 1) >> places
 
 
+def bias_of(table: ArrayLike, position: ArrayLike, key: ArrayLike, heads: int) -> NDArray[Any]:
+    """The entries of ``table`` for queries at ``position`` and ``key``, which broadcast together, of each of its heads."""
+    entries = np.asarray(table)
+    if entries.ndim != 2 or entries.shape[0] not in (1, heads) or entries.shape[1] % 2 == 0:
+        raise ValueError(f"bias has shape {entries.shape}, not ({heads} or 1, 2 * reach + 1)")
+    reach = entries.shape[1] // 2
+    distance = np.asarray(key, np.int64) - np.asarray(position, np.int64)
+    return entries[:, np.clip(distance, -reach, reach) + reach]
+
+
 def _checked_shape(queries: IntArray, keys: IntArray, values: IntArray) -> tuple[int, int, int]:
     fits = (queries.ndim == keys.ndim == 3 and keys.shape == values.shape and queries.shape[2] == keys.shape[2]
             and all(queries.shape) and all(keys.shape) and queries.shape[0] % keys.shape[0] == 0)
@@ -212,14 +229,21 @@ def _normalised(total: IntArray, sums: IntArray, *, out_scale: int, total_width:
 
 
 def float_attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_scale: float, out_scale: float,
-                    ) -> NDArray[np.float64]:
-    """``out_scale * softmax(score_scale * Q K^T) V`` in float64, (heads, queries, head_dim); 0 where no key is seen."""
+                    bias: ArrayLike | None = None) -> NDArray[np.float64]:
+    """``out_scale * softmax(score_scale * Q K^T + bias) V`` in float64, (heads, queries, head_dim); 0 where no key is seen.
+
+    ``bias`` as for :func:`attention`, in natural logarithms.
+    """
     queries, keys, values = (np.asarray(array).astype(np.float64) for array in (q, k, v))
     group = queries.shape[0] // keys.shape[0]
     keys, values = np.repeat(keys, group, axis=0), np.repeat(values, group, axis=0)
     count, length = queries.shape[1], keys.shape[1]
-    seen = visible(mask, (np.arange(count) + length - count)[:, None], np.arange(length))
-    scores = np.where(seen, score_scale * (queries @ keys.swapaxes(1, 2)), -np.inf)
+    position = (np.arange(count) + length - count)[:, None]
+    seen = visible(mask, position, np.arange(length))
+    logits = score_scale * (queries @ keys.swapaxes(1, 2))
+    if bias is not None:
+        logits = logits + bias_of(bias, position, np.arange(length), len(queries))
+    scores = np.where(seen, logits, -np.inf)
     highest = np.maximum(scores.max(axis=2, keepdims=True), -1e300)
     weights = np.exp(scores - highest)
     total = weights.sum(axis=2, keepdims=True)
@@ -229,7 +253,7 @@ def float_attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, sco
 def attention_reference(
     q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, tile_q: int, score_multiplier: int, score_shift: int,
     out_scale: int, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int,
-    value_width: int, low: int, high: int,
+    value_width: int, low: int, high: int, bias: ArrayLike | None = None,
 ) -> list[list[list[int]]]:
     """:func:`attention` once more, tile by tile on Python integers of any size.
 
@@ -240,11 +264,20 @@ def attention_reference(
     queries, keys, values = (np.asarray(array).tolist() for array in (q, k, v))
     kv_heads, group, count, length = len(keys), len(queries) // len(keys), len(queries[0]), len(keys[0])
     result = [[[0] * len(row) for row in head] for head in queries]
+    biases = None if bias is None else np.asarray(bias).tolist()
 
     def nearest(numerator: int, places: int, least: int, most: int) -> int:
         whole, rest = divmod(numerator, 1 << places)
         up = 2 * rest > 1 << places or (2 * rest == 1 << places and whole % 2)
         return max(least, min(most, whole + bool(up)))
+
+    def biased(score: int, head: int, distance: int) -> int:
+        if biases is None:
+            return score
+        of_head = biases[head] if len(biases) > 1 else biases[0]
+        farthest = len(of_head) // 2
+        entry = of_head[0] if distance < -farthest else of_head[-1] if distance > farthest else of_head[distance + farthest]
+        return max(-32768, min(32767, score + entry))
 
     def exponential(score: int) -> tuple[int, int]:
         y = (score * LOG2E + 32768) // 65536
@@ -280,9 +313,10 @@ def attention_reference(
                 for row, position in zip(rows, positions, strict=True):
                     if not visible(mask, position, key):
                         continue
-                    query = queries[kv_head * group + row % group][row // group]
+                    head = kv_head * group + row % group
+                    query = queries[head][row // group]
                     dot = sum(a * b for a, b in zip(query, keys[kv_head][key], strict=True))
-                    score = nearest(dot * score_multiplier, score_shift, -32768, 32767)
+                    score = biased(nearest(dot * score_multiplier, score_shift, -32768, 32767), head, key - position)
                     added = values[kv_head][key]
                     if octave == "none":
                         level, total, sums = state.get(row, (score, 0, [0] * len(query)))

@@ -3,6 +3,7 @@
 A walk over tiles and keys with the engine's own rules and no data: a key begins when its tile's queries are there and while
 there is a slot for its weights, and ends a key interval after the one before at the earliest; its values follow when the
 weights are there and, at the beginning of a tile, a bank of sums is free; a finished tile is divided and read row by row.
+A job that loads the table of the bias waits for the jobs before it, and its first tile for the table.
 Equal to ``counter_cycles``, to the cycle.
 """
 
@@ -41,6 +42,7 @@ class CycleEngine:
     slots: int          # keys whose weights are on their way
     division: int       # cycles from one row's total to the next one's
     result_latency: int  # from reading a word of sums to offering its results
+    bias_entries: int = 0  # of the table that a job may load, an entry a cycle
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class _Timeline:
     accepted: int = -CHECK
     loaded: int = NEVER                    # last beat of queries
     walked: int = NEVER                    # a tile was taken from the walker
+    table: int = NEVER                     # the bias was there
     done: list[int] = field(default_factory=lambda: [NEVER] * JOBS_MAX)
     scored: list[int] = field(default_factory=lambda: [NEVER] * BANKS)    # last score steps of the tiles before
     freed: list[int] = field(default_factory=list)     # last value step of each key, by slot
@@ -76,10 +79,16 @@ class _Timeline:
 
 
 def walk(engine: CycleEngine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
-    """The schedule of ``jobs``, offered back to back."""
+    """The schedule of ``jobs``, offered back to back.
+
+    Where there is a bias, a job may say whether it brings one, in ``load_bias``; of those that do not say, the first does.
+    """
     time = _Timeline(freed=[NEVER] * engine.slots)
-    for job in jobs:
+    for number, job in enumerate(jobs):
         time.accepted = max(time.accepted + CHECK, time.loaded + 1, time.walked + 1, time.done[0] + 1)
+        if engine.bias_entries and getattr(job, "load_bias", number == 0):
+            time.accepted = max(time.accepted, time.done[1] + 1)
+            time.table = time.accepted + engine.bias_entries + 1
         yield _job(engine, time, job)
 
 
@@ -95,7 +104,7 @@ def _job(engine: CycleEngine, time: _Timeline, job: JobShape) -> JobCycles:
             load = max(load, time.scored[0] + 1)
             time.loaded = load + tile_rows * spec.chunks - 1
             load = time.loaded + 1
-            time.walked = max(offered, time.scored[1])
+            time.walked = max(offered, time.scored[1], time.table)
             offered = time.walked + WALK
             begins = _keys(engine, time, count)
             first = begins if first is None else first

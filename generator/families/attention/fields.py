@@ -95,6 +95,38 @@ MaskField = Annotated[
 ]
 
 
+class Bias(Part):
+    """A table of what joins a scaled score, by the distance from query to key; loaded with a job and kept for the next."""
+
+    reach: int = Field(ge=1, le=1024, description="distances beyond it count as it, on both sides: 2 * reach + 1 entries")
+    per_head: bool = Field(default=False, description="a table for each query head, not one for all")
+
+
+def without_default(schema: dict[str, Any]) -> None:
+    """The default of a block that may be absent is no value of its schema."""
+    del schema["default"]
+
+
+def _written(value: Any) -> Any:
+    """A block is there or it is not; a null in its place is neither."""
+    if value is None:
+        raise ValueError("no mapping")
+    return value
+
+
+BiasField = Annotated[Bias | None, BeforeValidator(_written), WithJsonSchema(Bias.model_json_schema())]
+
+
+class Rotary(Part):
+    """Rotary position embedding: pairs of elements of queries and keys are turned by an angle that grows with the position."""
+
+    base: int = Field(default=10_000, ge=2, le=10_000_000, description="pair i turns base**(2 * i / head_dim) times slower")
+    table_bits: int = Field(default=10, ge=6, le=12, description="angles come in steps of 2**-table_bits turns")
+
+
+RotaryField = Annotated[Rotary | None, BeforeValidator(_written), WithJsonSchema(Rotary.model_json_schema())]
+
+
 class Softmax(Part):
     """The exponential: what the weights of a row are relative to, and with how many bits."""
 

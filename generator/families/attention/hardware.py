@@ -1,11 +1,15 @@
 """The hardware of `family: attention`: its engine from a spec, and what the cycle model needs to know of it."""
 
+import math
+
 from amaranth.hdl import Shape
 from tilewright.families.attention.cycles import CycleEngine
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.formats import IntFormat
+from tilewright.rtl.attention.bias_table import Bias
 from tilewright.rtl.attention.engine import AttentionEngine, key_timing
 from tilewright.rtl.attention.normalize_rows import RESULT_LATENCY, division_cycles
+from tilewright.rtl.attention.rotary import Turns, rotary_latency
 from tilewright.rtl.attention.tile_walker import Mask
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.stream_top import StreamTop
@@ -22,7 +26,9 @@ def engine(spec: AttentionSpec, *, target: str = "generic") -> AttentionEngine:
         key=_shape(spec.k), value=_shape(spec.v), out=_shape(spec.out), score_width=spec.score_width, fraction=spec.fraction,
         mantissa_bits=spec.mantissa_bits, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
         total_width=spec.total_width, mask=Mask(spec.mask.kind, **spec.mask.numbers),
-        limits=(spec.limits.queries, spec.limits.keys), order=spec.order, target=target)
+        bias=Bias(*spec.bias_shape) if spec.bias_shape else None,
+        rotary=Turns(*spec.rotary_tables()) if spec.rotary else None, limits=(spec.limits.queries, spec.limits.keys),
+        order=spec.order, target=target)
 
 
 def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:
@@ -35,7 +41,9 @@ def cycle_engine(spec: AttentionSpec) -> CycleEngine:
     """``spec`` as the cycle model sees it."""
     timing = key_timing(
         octave=spec.octave, lanes=spec.lanes, rows=spec.tile_q, chunks=spec.chunks, score_width=spec.score_width,
-        weight_width=spec.weight_width, total_width=spec.total_width)
+        weight_width=spec.weight_width, total_width=spec.total_width, biased=spec.bias is not None,
+        lead=rotary_latency(spec.limits.keys) if spec.rotary else 0)
     return CycleEngine(
         spec=spec, loop=timing.loop, interval=timing.interval, key_latency=timing.latency, slots=timing.slots,
-        division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY)
+        division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,
+        bias_entries=math.prod(spec.bias_shape) if spec.bias_shape else 0)

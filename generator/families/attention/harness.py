@@ -1,8 +1,9 @@
 """The streams of an attention engine as the batch harness drives them."""
 
+import math
 from typing import Any
 
-from tilewright.sim.cosim.attention_ports import JOB_FIELDS, AttentionPorts
+from tilewright.sim.cosim.attention_ports import BIAS_LANES, AttentionPorts
 from tilewright.sim.cosim.beats import Lanes
 from tilewright.sim.harness import Input, Result, harness_context, lanes
 
@@ -19,8 +20,10 @@ def harness(ports: AttentionPorts) -> dict[str, Any]:
     """What ``templates/sim/harness.cpp.j2`` needs."""
     rows, keys = f"job.queries * {ports.heads * ports.chunks}", _key_beats(ports)
     inputs = [_operand("q", ports.q, rows), _operand("k", ports.k, keys), _operand("v", ports.v, keys)]
+    if ports.bias:
+        inputs.append(_operand("bias", BIAS_LANES, f"job.load_bias ? {math.prod(ports.bias)} : 0"))
     result = Result(ports.result.lanes, ports.result.width, ports.result.signed, rows)
-    return harness_context(ports.design, jobs=JOB_FIELDS, job=ports.job, inputs=inputs, result=result)
+    return harness_context(ports.design, jobs=tuple(ports.job), job=ports.job, inputs=inputs, result=result)
 
 
 def _operand(name: str, shape: Lanes, beats: str) -> Input:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tilewright.families.attention.spec import LOG2E, AttentionSpec
+from tilewright.families.attention.spec import LOG2E, PHASE_BITS, WAVE_BITS, AttentionSpec
 from tilewright.formats import IntFormat
 
 LOG2E_BITS = 16         # behind the binary point of LOG2E
@@ -30,15 +30,20 @@ def hls_context(spec: AttentionSpec) -> dict[str, Any]:
             "attention.cpp": "attention.cpp.j2",
             "attention_tb.cpp": "attention_tb.cpp.j2",
         },
-        "vector_files": ["jobs", "q", "k", "v", "result"],
+        "vector_files": ["jobs", "q", "k", "v", *(["bias"] if spec.bias else []), "result"],
         **_structure(spec),
         **_numbers(spec),
         **_softmax(spec),
+        **_rotary(spec),
     }
 
 
 def _structure(spec: AttentionSpec) -> dict[str, Any]:
-    """Heads, tile, beats and mask; ``positional`` masks look at a row's position on the axis of the keys."""
+    """Heads, tile, beats, mask and bias.
+
+    ``positional`` masks look at a row's position on the axis of the keys; ``positions`` tells whether anything does.
+    """
+    bias_heads, bias_entries = spec.bias_shape or (0, 0)
     return {
         "head_dim": spec.head_dim,
         "heads": spec.heads,
@@ -54,6 +59,12 @@ def _structure(spec: AttentionSpec) -> dict[str, Any]:
         "limit_keys": spec.limits.keys,
         "mask": spec.mask.kind,
         "positional": spec.mask.needs_positions,
+        "positions": spec.needs_positions,
+        "bias": spec.bias is not None,
+        "bias_per_head": bias_heads > 1,
+        "bias_reach": bias_entries // 2,
+        "bias_entries": bias_entries,
+        "bias_words": bias_heads * bias_entries,
         **spec.mask.numbers,
     }
 
@@ -79,6 +90,29 @@ def _numbers(spec: AttentionSpec) -> dict[str, Any]:
         "unit_scale": 1 << OUT_SCALE_FRACTION,
         "result_fraction": MEAN_FRACTION + OUT_SCALE_FRACTION,
     }
+
+
+def _rotary(spec: AttentionSpec) -> dict[str, Any]:
+    """Steps of the phases and a quarter of the sine; angles are what is left of a phase of PHASE_BITS."""
+    if not spec.rotary:
+        return {"rotary": False}
+    steps, wave = spec.rotary_tables()
+    return {
+        "rotary": True,
+        "rotary_pairs": len(steps),
+        "rotary_step_lines": _lines(steps),
+        "rotary_quarter": len(wave) - 1,
+        "rotary_wave_lines": _lines(wave),
+        "wave_bits": WAVE_BITS,
+        "phase_bits": PHASE_BITS,
+        "angle_bits": spec.rotary.table_bits,
+        **{f"{name}_{bound}": getattr(number, bound) for name, number in (("q", spec.q), ("k", spec.k))
+           for bound in ("low", "high")},
+    }
+
+
+def _lines(table: tuple[int, ...]) -> list[list[int]]:
+    return [list(table[start:start + TABLE_ENTRIES_PER_LINE]) for start in range(0, len(table), TABLE_ENTRIES_PER_LINE)]
 
 
 def _softmax(spec: AttentionSpec) -> dict[str, Any]:
@@ -108,6 +142,5 @@ def _softmax(spec: AttentionSpec) -> dict[str, Any]:
         "intervals": len(table) - 1,
         "table_bits": spec.table_bits,
         "table_width": spec.mantissa_bits + 2,
-        "table_lines": [
-            list(table[start:start + TABLE_ENTRIES_PER_LINE]) for start in range(0, len(table), TABLE_ENTRIES_PER_LINE)],
+        "table_lines": _lines(table),
     }

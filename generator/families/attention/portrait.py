@@ -51,6 +51,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
             ("Multipliers", f"{spec.tile_q} \u00d7 {spec.lanes} for scores, as many for values"),
             ("A key takes", f"{spec.interval} cycles"),
             ("Mask", f"{spec.mask.kind}: a query sees {mask}"),
+            *_positions(spec),
             ("Scores", f"{spec.q} \u00d7 {spec.k} in {spec.score_width} bit, scaled to 16, {spec.fraction} of them a fraction"),
             ("Exponential", f"{_EXPONENTIALS[spec.algorithm]}; {1 << spec.table_bits} intervals, {spec.mantissa_bits} bit"),
             ("Sums", f"weights in {spec.total_width} bit, weighted values in {spec.accumulator_width}"),
@@ -83,6 +84,15 @@ def work(spec: AttentionSpec, job: Mapping[str, Any]) -> Work:
         padded_macs=padded_macs(spec, queries, keys),
         bytes_moved=moved_bits(spec, queries, keys) / 8,
     )
+
+
+def _positions(spec: AttentionSpec) -> Iterator[tuple[str, str]]:
+    if spec.rotary:
+        yield "Rotary", f"base {spec.rotary.base}, pairs of elements turned in steps of 1/{1 << spec.rotary.table_bits} turn"
+    if spec.bias and spec.bias_shape:
+        heads, entries = spec.bias_shape
+        tables = "a table for each head" if heads > 1 else "one table"
+        yield "Bias", f"{tables}, {entries} entries: distances of {spec.bias.reach} and beyond on both sides"
 
 
 def _heads(spec: AttentionSpec) -> str:

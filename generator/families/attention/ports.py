@@ -15,9 +15,12 @@ def ports(spec: AttentionSpec) -> AttentionPorts:
     job = {name: limit.bit_length() for name, limit in limits.items()}
     job |= {"score_multiplier": spec.score_multiplier_width, "score_shift": spec.score_shift_width,
             "out_scale": spec.out_scale_width}
+    if spec.bias_shape:
+        job |= {"load_bias": 1}
     mask = spec.mask
     return AttentionPorts(
         design=spec.design, module=spec.design, head_dim=spec.head_dim, heads=spec.heads, kv_heads=spec.kv_heads,
         tile_q=spec.tile_q, order=spec.order,
         mask={"kind": mask.kind, "window": mask.window, "sink": mask.sink, "prefix": mask.prefix},
-        limits=limits, job=job, q=elements(spec.q), k=elements(spec.k), v=elements(spec.v), result=elements(spec.out))
+        limits=limits, job=job, q=elements(spec.q), k=elements(spec.k), v=elements(spec.v), result=elements(spec.out),
+        bias=list(spec.bias_shape or ()), rotary=spec.rotary is not None)

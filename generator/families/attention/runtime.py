@@ -1,12 +1,12 @@
 """How jobs of an attention design run: what `tilewright run` and the driver need to know of the family."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tilewright.families.attention.fields import Job as JobFields
 from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import with_result
@@ -21,16 +21,23 @@ class JobError(ValueError):
     """An argument that the design cannot take; ``str()`` is one line."""
 
 
-def make_job(spec: AttentionSpec, arguments: Mapping[str, ArrayLike | None]) -> Job:
+def arguments_of(spec: AttentionSpec) -> tuple[str, ...]:
+    """What a job of the design may be given."""
+    return (*ARGUMENTS, *(("bias",) if spec.bias else ()))
+
+
+def make_job(spec: AttentionSpec, arguments: Mapping[str, ArrayLike | None], before: Job | None = None) -> Job:
     """The job that ``arguments`` (names of ARGUMENTS; None counts as absent) ask of a design. JobError for a bad one.
 
     q is (heads, M, head_dim), k and v are (kv_heads, N, head_dim), each without its first axis where there is one head.
     A score is ``q . k * score_multiplier / 2**score_shift`` with ``fraction`` bits behind the point; out_scale has 12 of its
-    16 bits behind the point and is 1.0 by default.
+    16 bits behind the point and is 1.0 by default. bias, in designs with one, is (heads or 1, 2 * reach + 1); without it
+    the table of the job ``before`` counts.
     """
+    allowed = arguments_of(spec)
     given = {name: value for name, value in arguments.items() if value is not None}
-    if unknown := [name for name in given if name not in ARGUMENTS]:
-        raise JobError(f"{unknown[0]}: not an argument of a job; allowed: {', '.join(ARGUMENTS)}")
+    if unknown := [name for name in given if name not in allowed]:
+        raise JobError(f"{unknown[0]}: not an argument of a job; allowed: {', '.join(allowed)}")
     if missing := [name for name in ARGUMENTS if name not in given and name != "out_scale"]:
         raise JobError(f"{missing[0]}: missing")
     q = _heads("q", given["q"], spec.q, spec.heads, spec.head_dim)
@@ -42,13 +49,28 @@ def make_job(spec: AttentionSpec, arguments: Mapping[str, ArrayLike | None]) -> 
     for name, size, most in (("q", queries, spec.limits.queries), ("k", keys, spec.limits.keys)):
         if not 1 <= size <= most:
             raise JobError(f"{name}: {size} positions; the design takes 1 to {most}")
-    if spec.mask.needs_positions and queries > keys:
-        raise JobError(f"q: {queries} positions; k has {keys}, and mask {spec.mask.kind} needs as many at least")
+    if spec.needs_positions and queries > keys:
+        raise JobError(f"q: {queries} positions; k has {keys}, and {spec.positioned_by()} needs as many at least")
     return Job(
         q=q, k=k, v=v,
         score_multiplier=_scalar("score_multiplier", given["score_multiplier"], spec.score_multiplier_width),
         score_shift=_scalar("score_shift", given["score_shift"], spec.score_shift_width),
-        out_scale=_scalar("out_scale", given.get("out_scale", ONE), spec.out_scale_width))
+        out_scale=_scalar("out_scale", given.get("out_scale", ONE), spec.out_scale_width),
+        bias=_bias(spec, given.get("bias"), before), load_bias="bias" in given)
+
+
+def _bias(spec: AttentionSpec, value: ArrayLike | None, before: Job | None) -> IntArray | None:
+    """The table that counts: the job's own, or that of the one before."""
+    if spec.bias_shape is None:
+        return None
+    if value is None:
+        if before is None or before.bias is None:
+            raise JobError("bias: missing; the first job has to bring one")
+        return before.bias
+    if np.shape(value) != spec.bias_shape:
+        raise JobError(f"bias: shape {np.shape(value)}; {spec.bias_shape} is needed")
+    most = (1 << spec.scaled_width - 1) - 1
+    return _integers("bias", np.asarray(value), -most - 1, most)
 
 
 def _heads(name: str, value: ArrayLike, number: IntFormat, heads: int, head_dim: int) -> IntArray:
@@ -83,21 +105,21 @@ def _integers(name: str, array: np.ndarray[Any, Any], low: int, high: int) -> In
 class AttentionRuntime:
     """The :class:`tilewright.driver.Runtime` of one attention design."""
 
-    arguments: tuple[str, ...] = ARGUMENTS
     dimensions = 3
 
     def __init__(self, spec: AttentionSpec) -> None:
         self.spec = spec
         self.schedule = schedule_of(spec)
+        self.arguments = arguments_of(spec)
         self.description: dict[str, Any] = {}  # no registers
 
     def job(self, arguments: Mapping[str, ArrayLike | None], before: Job | None) -> Job:
-        """The job of a user's arguments; ``JobError`` for a bad one. Nothing of the job before stays."""
-        return make_job(self.spec, arguments)
+        """The job of a user's arguments; ``JobError`` for a bad one. Of the job before, a bias stays."""
+        return make_job(self.spec, arguments, before)
 
     def alone(self, job: Job) -> Job:
-        """``job`` itself: it brings all its operands along."""
-        return job
+        """``job`` with the bias that counts: it brings all other operands along."""
+        return replace(job, load_bias=True)
 
     def shape(self, job: Job) -> dict[str, int]:
         """Queries and keys."""
@@ -113,8 +135,7 @@ class AttentionRuntime:
 
     def cycles(self, jobs: Sequence[Job]) -> list[int]:
         """What the cycle model says of each job, back to back, from the end of the job before."""
-        shapes = [JobFields(**self.shape(job)) for job in jobs]
-        done = [0, *(at.done for at in self.schedule.walk(self.spec, shapes))]
+        done = [0, *(at.done for at in self.schedule.walk(self.spec, jobs))]
         return [end - start for start, end in pairwise(done)]
 
     def vectors(self, jobs: Sequence[Job], *, with_results: bool) -> dict[str, str]:

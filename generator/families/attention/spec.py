@@ -1,14 +1,17 @@
 """The spec of `family: attention`: scaled dot-product attention, its state independent of the sequence's length."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 from tilewright.families.attention.fields import (
     MASK_NUMBERS,
     MAX_JOBS,
     MAX_TILE_Q,
     MAX_WEIGHT_BITS,
+    BiasField,
     Engine,
     Job,
     Limits,
@@ -16,7 +19,9 @@ from tilewright.families.attention.fields import (
     MaskField,
     Model,
     Numbers,
+    RotaryField,
     Softmax,
+    without_default,
 )
 from tilewright.formats import IntFormat, signed_width
 from tilewright.spec import Problem, Spec
@@ -26,6 +31,8 @@ LOOPS = {"two_pass": 5, "online_shift": 5, "online": 6}  # cycles that a row's r
 MAX_JOB_MACS = 1 << 34  # of scores and values each: minutes for the golden model
 SCALED_BITS = 16
 LOG2E = 94548         # round(log2(e) * 2**16)
+PHASE_BITS = 32       # of a turn, in rotary position embedding
+WAVE_BITS = 14        # fraction bits of its sines
 
 
 class AttentionSpec(Spec):
@@ -35,6 +42,10 @@ class AttentionSpec(Spec):
     model: Model = Model()
     engine: Engine = Engine()
     mask: MaskField = Field(default=Mask(kind="none"), description="which keys a query sees")
+    bias: BiasField = Field(default=None, description="what joins a scaled score, by distance; absent: nothing",
+                            json_schema_extra=without_default)
+    rotary: RotaryField = Field(default=None, description="positions turn queries and keys; absent: they do not",
+                                json_schema_extra=without_default)
     softmax: Softmax = Softmax()
     numbers: Numbers = Numbers()
     limits: Limits = Limits()
@@ -53,6 +64,10 @@ class AttentionSpec(Spec):
             limits = info.data.get("limits", Limits())
             return (Job(queries=limits.queries, keys=limits.keys),)
         return value
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
     # -- structure -----------------------------------------------------------------------------------
 
@@ -121,6 +136,17 @@ class AttentionSpec(Spec):
         """Multipliers of scores and values."""
         return 2 * self.tile_q * self.lanes
 
+    @property
+    def needs_positions(self) -> bool:
+        """Whether a query's position counts; then a job has at least as many keys as queries."""
+        return self.mask.needs_positions or self.bias is not None or self.rotary is not None
+
+    def positioned_by(self) -> str:
+        """What makes a query's position count."""
+        if self.mask.needs_positions:
+            return f"mask {self.mask.kind}"
+        return "a bias" if self.bias else "rotary"
+
     def tiles(self, queries: int) -> int:
         """Query tiles of one kv head for a job of ``queries`` positions."""
         return -(-queries * self.group // self.tile_q)
@@ -172,6 +198,22 @@ class AttentionSpec(Spec):
     def out_scale_width(self) -> int:
         """Bits of a job's unsigned output scale, 12 of them behind the binary point."""
         return 16
+
+    @property
+    def bias_shape(self) -> tuple[int, int] | None:
+        """Heads that have a table of the bias, 1 if all share it, and entries of each, which have as many bits as a score."""
+        if self.bias is None:
+            return None
+        return self.heads if self.bias.per_head else 1, 2 * self.bias.reach + 1
+
+    def rotary_tables(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What the phase of each pair of elements grows by from position to position, and a quarter of the sine."""
+        from tilewright.units import tables
+
+        if self.rotary is None:
+            raise ValueError("the design has no rotary")
+        return (tables.rotary_steps(PHASE_BITS, self.head_dim, self.rotary.base),
+                tables.quarter_sine(WAVE_BITS, self.rotary.table_bits))
 
     @property
     def algorithm(self) -> str:
@@ -256,17 +298,27 @@ class AttentionSpec(Spec):
         return self.tile_q * (self.level_width + self.total_width)
 
     @property
+    def bias_bits(self) -> int:
+        """The table of the bias."""
+        return math.prod(self.bias_shape) * SCALED_BITS if self.bias_shape else 0
+
+    @property
     def on_chip_bits(self) -> int:
         """All of the above: the number of keys enters by the logarithm in ``total_width`` alone."""
-        return self.query_buffer_bits + self.accumulator_bits + self.row_state_bits
+        return self.query_buffer_bits + self.accumulator_bits + self.row_state_bits + self.bias_bits
 
     # -- in words ------------------------------------------------------------------------------------
 
     def summary(self) -> list[tuple[str, str]]:
-        """Model, engine, mask, numbers, buffers and workload."""
+        """Model, engine, mask, bias, numbers, buffers and workload."""
         heads = f"{self.heads} query head{'s' if self.heads > 1 else ''}"
         mask = ", ".join([self.mask.kind, *(f"{name} {value}" for name, value in self.mask.numbers.items())])
         sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits}
+        bias = []
+        if self.bias is not None and self.bias_shape is not None:
+            sizes["bias"] = self.bias_bits
+            bias = [("bias", f"{'a table for each head' if self.bias_shape[0] > 1 else 'one table'}, "
+                             f"distances up to {self.bias.reach}: {math.prod(self.bias_shape)} entries")]
         order = ", beats in the order of tiles" if self.order == "tiles" else ""
         jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
         largest = max(self.workload, key=lambda job: (job.queries * job.keys, job.keys))
@@ -275,6 +327,8 @@ class AttentionSpec(Spec):
             ("engine", f"{self.schedule}, {self.tile_q} rows x {self.lanes} lanes, a key every {self.interval} cycles{order}"),
             ("top", self.top),
             ("mask", mask),
+            *bias,
+            *([("rotary", f"base {self.rotary.base}, {1 << self.rotary.table_bits} angles")] if self.rotary else []),
             ("softmax", f"{self.algorithm}, mantissa {self.mantissa_bits} bits, guard {self.guard_bits}, "
                         f"table {1 << self.table_bits} intervals"),
             ("numbers", f"q {self.q} x k {self.k} -> int{self.score_width}, weights {self.weight_width} bits x v {self.v} "
@@ -288,17 +342,20 @@ class AttentionSpec(Spec):
     # -- what the fields contradict ------------------------------------------------------------------
 
     def problems(self) -> Iterator[Problem]:
-        """Model and engine, mask, widths of the softmax, limits and workload."""
+        """Model and engine, mask, bias, widths of the softmax, limits and workload."""
         yield from self._structure_problems()
         yield from self._order_problems()
         yield from self._mask_problems()
+        yield from self._bias_problems()
+        yield from self._rotary_problems()
         yield from self._softmax_problems()
         yield from self._limit_problems()
         yield from self._workload_problems()
 
     def _structure_problems(self) -> Iterator[Problem]:
         if self.head_dim % self.lanes:
-            fitting = [lanes for lanes in range(1, 33) if self.head_dim % lanes == 0]
+            step = 2 if self.rotary and self.head_dim % 2 == 0 else 1
+            fitting = [lanes for lanes in range(step, 33, step) if self.head_dim % lanes == 0]
             yield Problem(("engine", "lanes"), (
                 f"{self.lanes} does not divide model.head_dim, which is {self.head_dim}; "
                 f"the nearest that does: {_nearest(fitting, self.lanes)}"))
@@ -337,6 +394,28 @@ class AttentionSpec(Spec):
                 yield Problem(("mask", name), (
                     f"{value} with kind {self.mask.kind}, which has no {name}; remove it, or write kind: {kinds}"))
 
+    def _bias_problems(self) -> Iterator[Problem]:
+        if self.bias is None:
+            return
+        farthest = self.limits.keys - 1
+        if self.bias.reach > farthest:
+            most = f"lower it to {farthest}" if farthest else "remove the bias"
+            yield Problem(("bias", "reach"), (
+                f"{self.bias.reach} with limits.keys {self.limits.keys}, where distances are {farthest} at most; {most}"))
+        if self.bias.per_head and self.heads == 1:
+            yield Problem(("bias", "per_head"), "true with one head, whose table is one for all; remove it")
+
+    def _rotary_problems(self) -> Iterator[Problem]:
+        if self.rotary is None:
+            return
+        if self.head_dim % 2:
+            yield Problem(("model", "head_dim"), f"{self.head_dim} is odd, and rotary turns pairs; write {self.head_dim + 1}")
+        elif self.lanes % 2 and self.head_dim % self.lanes == 0:
+            fitting = [lanes for lanes in range(2, 33, 2) if self.head_dim % lanes == 0]
+            yield Problem(("engine", "lanes"), (
+                f"{self.lanes} is odd, and rotary turns pairs; the nearest even divisor of model.head_dim: "
+                f"{_nearest(fitting, self.lanes)}"))
+
     def _softmax_problems(self) -> Iterator[Problem]:
         if self.table_bits >= self.fraction:
             yield Problem(("softmax", "table_bits"), (
@@ -353,9 +432,9 @@ class AttentionSpec(Spec):
                 f"{self.guard_bits + MIN_TOTAL_WIDTH - self.total_width}"))
 
     def _limit_problems(self) -> Iterator[Problem]:
-        if self.mask.needs_positions and self.limits.queries > self.limits.keys:
+        if self.needs_positions and self.limits.queries > self.limits.keys:
             yield Problem(("limits", "queries"), (
-                f"{self.limits.queries} is above limits.keys, and with mask {self.mask.kind} a job has no more "
+                f"{self.limits.queries} is above limits.keys, and with {self.positioned_by()} a job has no more "
                 f"queries than keys; lower it to {self.limits.keys}"))
 
     def _workload_problems(self) -> Iterator[Problem]:
@@ -366,9 +445,9 @@ class AttentionSpec(Spec):
                 size, limit = getattr(job, name), getattr(self.limits, name)
                 if size > limit:
                     yield Problem((*route, name), f"{size} is above limits.{name}, which is {limit}")
-            if written and self.mask.needs_positions and job.queries > job.keys:
+            if written and self.needs_positions and job.queries > job.keys:
                 yield Problem((*route, "queries"), (
-                    f"{job.queries} with {job.keys} keys; with mask {self.mask.kind} a job has no more queries than keys: "
+                    f"{job.queries} with {job.keys} keys; with {self.positioned_by()} a job has no more queries than keys: "
                     f"lower it to {job.keys}"))
             macs = self.heads * job.queries * job.keys * self.head_dim
             if macs > MAX_JOB_MACS:

@@ -11,6 +11,7 @@ from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.vectors import Case, IntArray, Job
 from tilewright.families.attention.work import tile_keys
 from tilewright.formats import IntFormat
+from tilewright.sim.golden.attention_rotary import rotated
 from tilewright.sim.golden.requantize import quantize_scale
 
 MAX_STEPS = 10_000      # cycles of one random case: what a bench simulates in a few seconds
@@ -26,6 +27,16 @@ def golden(spec: AttentionSpec, job: Job) -> IntArray:
 def with_result(spec: AttentionSpec, job: Job) -> Job:
     """``job`` with its golden result."""
     return replace(job, result=golden(spec, job))
+
+
+def turned(spec: AttentionSpec, job: Job) -> tuple[IntArray, IntArray]:
+    """The queries and keys of ``job`` as they are multiplied: with rotary, turned by their positions."""
+    if not spec.rotary:
+        return job.q, job.k
+    steps, wave = spec.rotary_tables()
+    position = np.arange(job.keys)
+    return (rotated(job.q, position[job.keys - job.queries:], steps=steps, wave=wave, low=spec.q.low, high=spec.q.high),
+            rotated(job.k, position, steps=steps, wave=wave, low=spec.k.low, high=spec.k.high))
 
 
 class Stimulus:
@@ -65,10 +76,28 @@ class Stimulus:
         queries, keys = min(2, spec.limits.queries), min(2, spec.limits.keys)
         q = self.uniform(spec.q, (spec.heads, queries, spec.head_dim))
         k, v = (self.uniform(number, (spec.kv_heads, keys, spec.head_dim)) for number in (spec.k, spec.v))
-        return with_result(spec, Job(q=q, k=k, v=v, score_multiplier=0, score_shift=0, out_scale=1 << 11))
+        bias = np.zeros(spec.bias_shape, np.int64) if spec.bias_shape else None
+        return with_result(spec, Job(q=q, k=k, v=v, score_multiplier=0, score_shift=0, out_scale=1 << 11, bias=bias))
 
-    def job(self, queries: int, keys: int, *, extreme: bool = False, rising: bool = False) -> Job:
-        """A job with its golden result; ``rising``: keys in the order of the first query's scores, so that all rescale."""
+    def bias(self, *, extreme: bool = False) -> IntArray | None:
+        """A table that moves scores by some octaves, steadily with the distance or not; ``extreme``: so that they saturate."""
+        spec = self.spec
+        if spec.bias_shape is None:
+            return None
+        heads, entries = spec.bias_shape
+        most = (1 << spec.scaled_width - 1) - 1
+        if extreme:
+            return self.rng.choice(np.array([-most - 1, most, 0, 1, -1], np.int64), (heads, entries))
+        slopes = np.exp2(-self.rng.integers(0, 4, (heads, 1))) * (1 << spec.fraction)
+        steady = -np.abs(np.arange(entries) - entries // 2) * slopes
+        drawn = self.rng.normal(0, 1 << spec.fraction, (heads, entries)) + steady * self.rng.integers(0, 2)
+        return np.clip(np.rint(drawn), -most - 1, most).astype(np.int64)
+
+    def job(self, queries: int, keys: int, *, extreme: bool = False, rising: bool = False, kept: IntArray | None = None) -> Job:
+        """A job with its golden result; ``rising``: keys in the order of the first query's scores, so that all rescale.
+
+        It brings a bias of its own, unless it uses the one that the job before it ``kept``.
+        """
         spec = self.spec
         draw = self.corners if extreme else self.uniform
         q = draw(spec.q, (spec.heads, queries, spec.head_dim))
@@ -77,12 +106,20 @@ class Stimulus:
         if rising:
             order = np.argsort(np.einsum("hd,hkd->hk", q[::spec.group, 0], k), axis=1, kind="stable")
             k = np.take_along_axis(k, order[:, :, None], axis=1)
-        return with_result(spec, Job(q=q, k=k, v=v, result=None, **self.scales(extreme=extreme)))
+        bias = self.bias(extreme=extreme) if kept is None else kept
+        scales = self.scales(extreme=extreme)
+        return with_result(spec, Job(q=q, k=k, v=v, result=None, bias=bias, load_bias=kept is None, **scales))
 
-    def jobs(self, shapes: Sequence[JobFields], *, extreme: bool = False) -> tuple[Job, ...]:
-        """A job for each of ``shapes``; among random ones, each third has rising scores."""
-        return tuple(self.job(shape.queries, shape.keys, extreme=extreme, rising=number % 3 == 2)
-                     for number, shape in enumerate(shapes))
+    def jobs(self, shapes: Sequence[JobFields], *, extreme: bool = False, reload: bool = True) -> tuple[Job, ...]:
+        """A job for each of ``shapes``; among random ones, each third has rising scores.
+
+        The first one brings a bias; of the others, where they ``reload``, about every second one another.
+        """
+        jobs: list[Job] = []
+        for number, shape in enumerate(shapes):
+            kept = jobs[-1].bias if jobs and not (reload and self.spec.bias and self.rng.random() < 0.5) else None
+            jobs.append(self.job(shape.queries, shape.keys, extreme=extreme, rising=number % 3 == 2, kept=kept))
+        return tuple(jobs)
 
     def shape(self) -> JobFields:
         """A legal shape: often one query, a tile or next to one; keys at the edges of the mask, or as many as queries."""
@@ -91,7 +128,7 @@ class Stimulus:
         queries = self._one_of([1, 1, tile - 1, tile, tile + 1, 2 * tile, 3 * tile + 1], limits.queries)
         edges = [edge + step for edge in self._edges() for step in (-1, 0, 1)]
         keys = self._one_of([1, 2, queries, queries, queries + 1, 2 * queries + 3, *edges], limits.keys)
-        if spec.mask.needs_positions:
+        if spec.needs_positions:
             keys = max(keys, queries)
         return JobFields(queries=queries, keys=keys)
 
@@ -112,7 +149,7 @@ class Stimulus:
                     shape = JobFields(queries=(shape.queries + 1) // 2, keys=shape.keys)
                 else:
                     keys = (shape.keys + 1) // 2
-                    fits = not self.spec.mask.needs_positions or keys >= shape.queries
+                    fits = not self.spec.needs_positions or keys >= shape.queries
                     shape = JobFields(queries=shape.queries if fits else keys, keys=keys)
             shapes.append(shape)
         return shapes
@@ -130,12 +167,11 @@ def cases(spec: AttentionSpec, *, seed: int) -> Iterator[Case]:
     stimulus = Stimulus(spec, np.random.default_rng([seed, 1]))
     corners = [JobFields(queries=1, keys=1), *stimulus.random_shapes(8)]
     yield as_case(spec, "corners", (*stimulus.jobs(corners, extreme=True), stimulus.tied()))
-    yield as_case(spec, "workload", stimulus.jobs(spec.workload))
+    yield as_case(spec, "workload", stimulus.jobs(spec.workload, reload=False))
     for number in range(2):
         yield as_case(spec, f"random_{number}", stimulus.jobs(stimulus.random_shapes(8)))
 
 
 def as_case(spec: AttentionSpec, name: str, jobs: tuple[Job, ...]) -> Case:
     """``jobs`` as a case, with what the cycle model says of them."""
-    shapes = [JobFields(queries=job.queries, keys=job.keys) for job in jobs]
-    return Case(name, jobs, cycles=list(schedule_of(spec).walk(spec, shapes))[-1].done)
+    return Case(name, jobs, cycles=list(schedule_of(spec).walk(spec, jobs))[-1].done)

@@ -29,6 +29,8 @@ class Streaming(Schedule):
             r"(^|\.)score_row_\d+(\.|$)": "score rows",
             r"(^|\.)value_row_\d+(\.|$)": "value rows",
             r"(^|\.)weights\.scale(\.|$)": "score scale",
+            **({r"(^|\.)bias(_reader)?(\.|$)": "bias"} if spec.bias else {}),
+            **({r"(^|\.)rotary_[qk](\.|$)": "rotary"} if spec.rotary else {}),
             r"(^|\.)weights\.exponential(\.|$)": "exponential",
             r"(^|\.)weights(\.|$)": "row state",
             r"(^|\.)normalize(\.|$)": "division",
@@ -52,19 +54,21 @@ class Streaming(Schedule):
         return harness(self.ports(spec))
 
     def golden(self, spec: AttentionSpec, job: "Job") -> "IntArray":
+        from tilewright.families.attention.stimulus import turned
         from tilewright.sim.golden.attention import attention
 
         return attention(
-            job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+            *turned(spec, job), job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
             out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
             octave=spec.octave, total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low,
-            high=spec.out.high)
+            high=spec.out.high, bias=job.bias)
 
     def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
         from tilewright.families.attention.vectors import pack_keys, pack_rows
 
-        return {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries),
-                "v": pack_keys(spec, job.v, job.queries)}
+        beats = {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries),
+                 "v": pack_keys(spec, job.v, job.queries)}
+        return beats | {"bias": job.bias.reshape(-1, 1)} if job.bias is not None and job.load_bias else beats
 
     def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":
         from tilewright.families.attention.vectors import pack_rows

@@ -19,7 +19,7 @@ from tilewright.sim.golden.attention import Mask, tile_keys
 IntArray = NDArray[np.int64]
 
 JOB_FIELDS = ("queries", "keys", "score_multiplier", "score_shift", "out_scale")
-STREAMS = ("jobs", "q", "k", "v", "result")
+STREAMS = ("jobs", "q", "k", "v", "bias", "result")
 
 
 class EngineShape(Protocol):
@@ -98,7 +98,8 @@ def pack_keys(shape: EngineShape, keys: ArrayLike, queries: int) -> IntArray:
 class Job:
     """One attention with everything it is computed from; ``result`` is the golden one.
 
-    q and result are (heads, queries, head_dim), k and v (kv_heads, keys, head_dim).
+    q and result are (heads, queries, head_dim), k and v (kv_heads, keys, head_dim). ``bias``, in designs with one, is the
+    table that counts, (heads or 1, 2 * reach + 1), and ``load_bias`` tells whether the job brings it.
     """
 
     q: IntArray
@@ -108,6 +109,8 @@ class Job:
     score_shift: int
     out_scale: int
     result: IntArray | None = None
+    bias: IntArray | None = None
+    load_bias: bool = True
 
     @property
     def queries(self) -> int:
@@ -122,7 +125,8 @@ class Job:
     @property
     def fields(self) -> dict[str, int]:
         """The job's line of ``jobs.txt``."""
-        return {name: getattr(self, name) for name in JOB_FIELDS}
+        fields = {name: int(getattr(self, name)) for name in JOB_FIELDS}
+        return fields if self.bias is None else fields | {"load_bias": int(self.load_bias)}
 
 
 @dataclass(frozen=True)
