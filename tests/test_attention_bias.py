@@ -19,6 +19,7 @@ from tilewright.build import build
 from tilewright.canonical import canonical
 from tilewright.design import parse_design
 from tilewright.driver import open_driver
+from tilewright.families import family_of
 from tilewright.families.attention.cycles import JobCycles
 from tilewright.families.attention.fields import Job
 from tilewright.families.attention.runtime import JobError, make_job
@@ -26,6 +27,7 @@ from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.stimulus import cases
 from tilewright.rtl.attention.bias_table import Bias, BiasTable
 from tilewright.sim.golden.attention import attention, attention_reference, float_attention, visible
+from tilewright.synth.synthesize import block_namer
 
 SCORES = 1 << 15
 
@@ -266,6 +268,14 @@ def test_the_table_gives_every_row_its_entry(rows: int, group: int, heads: int) 
     simulator.add_testbench(bench)
     simulator.run()
     assert not failures
+
+
+def test_the_report_finds_the_table_and_tells_of_it() -> None:
+    of = spec(bias={"reach": 5, "per_head": True})
+    named = block_namer(family_of(of).blocks(of))
+    assert {named(path) for path in ("engine.bias.table", "engine.bias_reader.skid")} == {"bias"}
+    facts = dict(family_of(of).portrait(of).facts)
+    assert facts["Bias"] == "a table for each head, 11 entries: distances of 5 and beyond on both sides"
 
 
 def test_the_table_has_a_word_for_each_entry_however_long_the_sequence() -> None:

@@ -20,15 +20,20 @@ from tilewright.build import build
 from tilewright.canonical import canonical
 from tilewright.design import parse_design
 from tilewright.driver import open_driver
+from tilewright.families import family_of
 from tilewright.families.attention.fields import Job
+from tilewright.families.attention.hardware import stream_rtlil
 from tilewright.families.attention.schedules import schedule_of
 from tilewright.formats import IntFormat
 from tilewright.rtl.attention.rotary import Rotary, Turns, rotary_latency
 from tilewright.sim.golden.attention import attention, float_attention
 from tilewright.sim.golden.attention_rotary import float_rotated, rotated, rotated_reference
+from tilewright.synth.synthesize import block_namer
 from tilewright.units import tables
 
 POSITIONS = 65_536
+
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # components that refuse their parameters
 
 
 def turns(head_dim: int, *, base: int = 10_000, table_bits: int = 10) -> dict[str, tuple[int, ...]]:
@@ -198,6 +203,14 @@ def test_keys_take_as_long_as_without_and_results_come_once_later() -> None:
     for number, (before, after) in enumerate(zip(plain, turned, strict=True)):
         assert after.done - before.done == 12 and after.active == before.active, number
     assert rotary_latency(2) == rotary_latency(POSITIONS) == 12
+
+
+def test_the_report_finds_the_unit_and_multipliers_fit_their_blocks() -> None:
+    of = spec(rotary={}, numbers={"q": "int16", "k": "int16"})
+    named = block_namer(family_of(of).blocks(of))
+    assert {named(f"engine.rotary_{name}.pair_0.x_sine") for name in "qk"} == {"rotary"}
+    assert "MULT18X18D" in stream_rtlil(of, target="ecp5")
+    assert ("Rotary", "base 10000, pairs of elements turned in steps of 1/1024 turn") in family_of(of).portrait(of).facts
 
 
 def test_tables_do_not_grow_with_the_sequence() -> None:

@@ -40,18 +40,17 @@ FACTORS: dict[str, tuple[str, ...]] = {
 
 def pairwise_rows(factors: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
     """Rows in which every legal pair of levels of every two factors occurs: each time the row that brings most new pairs."""
-    names = list(factors)
-    rows = [row for levels in product(*factors.values()) if is_legal(row := dict(zip(names, levels, strict=True)))]
-    missing = {pair for row in rows for pair in pairs(row)}
-    while missing:
-        best = max(rows, key=lambda row: sum(pair in missing for pair in pairs(row)))
-        missing -= set(pairs(best))
-        yield best
-
-
-def pairs(row: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
-    """The pairs of levels in a row."""
-    return [(a, row[a], b, row[b]) for a, b in combinations(row, 2)]
+    rows = [row for levels in product(*factors.values()) if is_legal(row := dict(zip(factors, levels, strict=True)))]
+    level = {name: np.array([factors[name].index(row[name]) for row in rows]) for name in factors}
+    number = {name: len(levels) for name, levels in factors.items()}
+    pairs = np.stack([level[a] * number[b] + level[b] for a, b in combinations(factors, 2)], axis=1)  # of each row
+    pairs += np.cumsum([0, *(number[a] * number[b] for a, b in combinations(factors, 2))])[:-1]
+    missing = np.zeros(pairs.max() + 1, bool)
+    missing[pairs] = True
+    while missing.any():
+        best = int(missing[pairs].sum(axis=1).argmax())
+        missing[pairs[best]] = False
+        yield rows[best]
 
 
 def is_legal(row: Mapping[str, str]) -> bool:
