@@ -7,6 +7,7 @@ from typing import Any
 import attention_clamp
 import numpy as np
 import pytest
+from attention_softmax import ALGORITHMS, softmax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tilewright.families.attention.fields import Mask
@@ -30,7 +31,6 @@ SEES = {  # once more, in words of one query at i and one key at j
     "lambda": lambda i, j: j <= i and (j < 2 or j > i - 3),
     "prefix": lambda i, j: j < 4 or j <= i,
 }
-ALGORITHMS = ("two_pass", "online_shift", "online")
 POSITIONED = sorted(set(MASKS) - {"none"})
 
 
@@ -57,7 +57,8 @@ def operands(of: AttentionSpec, queries: int, keys: int, *, seed: int = 0) -> tu
 def parameters(of: AttentionSpec, *, score_multiplier: int, score_shift: int, out_scale: int = 4096) -> dict[str, Any]:
     return {"mask": of.mask, "score_multiplier": score_multiplier, "score_shift": score_shift, "out_scale": out_scale,
             "fraction": of.fraction, "guard_bits": of.guard_bits, "table": of.table, "octave": of.octave,
-            "total_width": of.total_width, "value_width": of.v.width, "low": of.out.low, "high": of.out.high}
+            "total_width": of.total_width, "value_width": of.v.width, "low": of.out.low, "high": of.out.high,
+            "passes": of.passes, "parabola": of.parabola}
 
 
 def reference(of: AttentionSpec, arrays: tuple[np.ndarray, ...], given: dict[str, Any], tile_q: int | None = None) -> Any:
@@ -96,10 +97,9 @@ def test_golden_equals_big_integers_for_every_mask_format_and_group(data: st.Dat
     of = spec(
         model={"head_dim": 4, "heads": heads, "kv_heads": heads // group}, engine={"tile_q": 6, "lanes": 4}, numbers=formats,
         mask=MASKS[data.draw(st.sampled_from(sorted(MASKS)))],
-        softmax={"algorithm": data.draw(st.sampled_from(ALGORITHMS)), "fraction": data.draw(st.integers(8, 12)),
-                 "mantissa_bits": mantissa_bits,
-                 "guard_bits": data.draw(st.integers(max(0, 10 - mantissa_bits), min(8, 16 - mantissa_bits))),
-                 "table_bits": data.draw(st.integers(3, 7))})
+        softmax=softmax(data.draw(st.sampled_from(ALGORITHMS)), fraction=data.draw(st.integers(8, 12)),
+                        mantissa_bits=mantissa_bits, table_bits=data.draw(st.integers(3, 7)),
+                        guard_bits=data.draw(st.integers(max(0, 10 - mantissa_bits), min(8, 16 - mantissa_bits)))))
     queries, keys = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 9))
     arrays = operands(of, queries, keys, seed=data.draw(st.integers(0, 2**32)))
     given_scales = parameters(
@@ -164,7 +164,7 @@ def test_a_query_that_sees_no_key_gives_0(name: str) -> None:
 def test_no_number_outgrows_its_width_when_all_values_are_the_least(algorithm: str, guard_bits: int) -> None:
     """The sums of weights lose to each rescale what the sums of values, rounded down, do not: the reference asserts widths."""
     of = spec(model={"head_dim": 4, "heads": 1, "kv_heads": 1}, numbers={"v": "int4", "out": "int16"},
-              softmax={"algorithm": algorithm, "mantissa_bits": 8, "guard_bits": guard_bits})
+              softmax=softmax(algorithm, mantissa_bits=8, guard_bits=guard_bits))
     for seed in range(60):
         q, k, v = operands(of, 4, 1 + seed, seed=seed)
         arrays = (q, np.sort(k, axis=1) if seed % 2 else k, np.full_like(v, of.v.low))
@@ -206,6 +206,16 @@ def test_golden_refuses_what_it_does_not_know() -> None:
         attention(q, k, v, **scales | {"total_width": 22})
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_order_of_keys_matters_unless_their_maximum_comes_first(algorithm: str) -> None:
+    of = spec(softmax=softmax(algorithm, mantissa_bits=9, guard_bits=1), numbers={"out": "int16"})
+    q, k, v = operands(of, 3, 60)
+    scales = parameters(of, score_multiplier=9000, score_shift=18, out_scale=65535)
+    orders = [np.arange(60), np.arange(60)[::-1], *(np.random.default_rng(seed).permutation(60) for seed in range(6))]
+    results = [attention(q, k[:, order], v[:, order], **scales).tolist() for order in orders]
+    assert all(result == results[0] for result in results) == (algorithm in ("three_pass", "ibert"))
+
+
 # ---- error ---------------------------------------------------------------------------------------
 
 
@@ -216,10 +226,15 @@ def bound(of: AttentionSpec, keys: int, out_scale: float) -> float:
     table rounded and interpolated. That moves a weighted mean by ``2 * e / (1 - e)`` of the values' range. Each weight and each
     rescale also lose less than 1, of a sum of at least ``2**(mantissa_bits + guard_bits - 1)``. With ``online`` a weight is a
     product of as many exponentials as the greatest score rises behind it, of ``keys`` at most, and a rescale loses less
-    than ``keys``: less than 1 of each weight before.
+    than ``keys``: less than 1 of each weight before. I-BERT's parabola is off by 0.3 %, its linear coefficient by a step, and
+    in each of 14 octaves ln 2 by a step and what the paper's four digits leave out; a sum is at least 2**14.
     """
     values = -of.v.low
     unit = 2.0**-of.fraction / 2
+    if of.algorithm == "ibert":
+        e = np.expm1(unit + 3e-3 + unit + 14 * (2 * unit + 5e-5))
+        mean = 2 * e / (1 - e) * values + (2 * values * (keys + 1) + 1) / 2**14 + 2 * 2.0**-10
+        return 0.5 + out_scale * mean + values * 2.0**-12
     table = 3 * 2.0**-of.mantissa_bits + (np.log(2) * 2.0**-of.table_bits) ** 2 / 8
     factors = keys if of.algorithm == "online" else 1
     e = np.expm1(unit + (unit * np.log(2) + table) * factors + 2.0 ** (15 - of.fraction) * 0.5 / 94548)
@@ -232,7 +247,7 @@ def bound(of: AttentionSpec, keys: int, out_scale: float) -> float:
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("out_scale", [1, 8])
 def test_results_stay_within_the_bound_of_real_attention(name: str, algorithm: str, out_scale: int) -> None:
-    """Measured on int8 values: 0.1 of their unit at most where results resolve that (``out_scale`` 8)."""
+    """Measured on int8 values: 0.1 of their unit at most, ``ibert`` 0.25, where results resolve that (``out_scale`` 8)."""
     of = spec(mask=MASKS[name], softmax={"algorithm": algorithm}, numbers={"out": "int16"}, model={"head_dim": 64, "heads": 2,
               "kv_heads": 1}, engine={"tile_q": 4, "lanes": 8})
     for seed, shift in enumerate((17, 19, 20, 21, 23)):
@@ -241,12 +256,14 @@ def test_results_stay_within_the_bound_of_real_attention(name: str, algorithm: s
         exact = float_attention(*arrays, mask=of.mask, score_scale=9000 / 2**shift / 2**of.fraction, out_scale=out_scale)
         error = np.abs(attention(*arrays, **scales) - exact).max()
         assert error <= bound(of, 64, out_scale), (shift, error)
-        assert error <= 0.5 + 0.1 * out_scale, (shift, error)
+        assert error <= 0.5 + (0.25 if algorithm == "ibert" else 0.1) * out_scale, (shift, error)
 
 
 @pytest.mark.parametrize(("rising", "algorithm", "low", "high"), [
     (False, "two_pass", 0.06, 0.075), (False, "online_shift", 0.06, 0.075), (False, "online", 0.06, 0.075),
-    (True, "two_pass", 0.06, 0.075), (True, "online_shift", 0.06, 0.075), (True, "online", 0.35, 0.45)])
+    (False, "three_pass", 0.06, 0.075), (False, "ibert", 0.06, 0.09),
+    (True, "two_pass", 0.06, 0.075), (True, "online_shift", 0.06, 0.075), (True, "online", 0.35, 0.45),
+    (True, "three_pass", 0.06, 0.075), (True, "ibert", 0.06, 0.09)])
 def test_factors_lose_what_shifts_keep_where_every_score_is_the_greatest(
         rising: bool, algorithm: str, low: float, high: float) -> None:
     """Largest error over 1024 keys, in the unit of a value; a result's own rounding is a sixteenth of it."""

@@ -13,6 +13,12 @@ or with the greatest score itself, where :func:`~tilewright.sim.golden.units.exp
 - ``E' = max(E, x)``, ``c = exp(E' - E)`` and ``w = exp(E' - x)``;
 - ``l = rhu(l * c) + w`` and ``O = rhu(O * c) + w * v`` with ``rhu(a) = (a + 2**(S - 1)) >> S``.
 
+or, after a pass over all keys that finds the greatest score E among those that are seen, with that:
+
+- ``w = exp(E - x)``, or with a parabola ``w = floor(p * 2**(15 - n - octave))``, p and octave those of
+  :func:`~tilewright.sim.golden.units.exponential.i_exp` at ``E - x`` and n the bits of its constant;
+- ``l = l + w`` and ``O = O + w * v``.
+
 Keys come in ascending order; one that is not seen changes nothing. Behind the last one, with ``l' = l << z`` so that its
 highest of ``total_width`` = W bits is 1: ``u = clamp((O << z) >> (W - 10))`` to 10 bits more than a value has,
 ``r = floor(out_scale * 2**W / l')`` and ``y = clamp(round(u * r / 2**22))``, to nearest even: 10 fraction bits of u and 12 of
@@ -20,9 +26,10 @@ out_scale. A query that saw no key gives 0.
 
 Sources: the recurrence is that of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, in its
 first form with powers of two for rescale factors, as in Dukhan and Ablavatski, "Two-Pass Softmax Algorithm", 2020; tiles of
-queries outside, keys inside, and one division at the end as in Dao, "FlashAttention-2", 2023; a bias by clipped distance as
-in Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020. Floor shifts of
-``O`` and what ``c`` is rounded to are our own.
+queries outside, keys inside, and one division at the end as in Dao, "FlashAttention-2", 2023; the parabola is that of Kim et
+al., "I-BERT", 2021, whose softmax divides the weights and not what they sum; a bias by clipped distance as in Raffel et al.,
+"Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020. Floor shifts of ``O`` and what ``c``
+is rounded to are our own.
 """
 
 from collections.abc import Iterator
@@ -30,16 +37,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from tilewright.sim.golden.attention_weights import BelowMaximum, ByOctaves, ByScores, Form, Parabola
 from tilewright.sim.golden.requantize import requantize
-from tilewright.sim.golden.units.exponential import exp
-from tilewright.sim.golden.units.softmax_exponent import LOG2E, mantissa_and_octave
+from tilewright.sim.golden.units.softmax_exponent import LOG2E
 
 IntArray = NDArray[np.int64]
 
 SCORE_HIGH = (1 << 15) - 1
 VALUE_FRACTION_BITS = 10
 OUT_SCALE_BITS = 12
-MAX_SHIFT = 62           # of a 64-bit integer; what is shifted has fewer bits
 LOWEST = -(1 << 20)      # below every octave and score
 BLOCK_SCORES = 1 << 22   # scores that are formed at once
 
@@ -91,7 +97,7 @@ def tile_keys(mask: Mask, first: int, last: int, keys: int) -> list[int]:
 def attention(
     q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_multiplier: int, score_shift: int, out_scale: int,
     fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int, value_width: int, low: int,
-    high: int, bias: ArrayLike | None = None,
+    high: int, passes: int = 1, parabola: tuple[int, int, int] | None = None, bias: ArrayLike | None = None,
 ) -> IntArray:
     """Attention of one job, (heads, queries, head_dim), int64.
 
@@ -110,6 +116,9 @@ def attention(
     total_width : bits of a query's sum of weights, which must fit
     value_width : bits of an element of v
     low, high : bounds of the results
+    passes : 2: the greatest score of all keys is known before the first weight; with ``octave`` "none"
+    parabola : with 2 passes, in place of the table: ln 2, linear and constant coefficient of I-BERT's exponential in steps of
+        a scaled score
     bias : integers of 16 bits, (heads, 2 * D + 1), or (1, 2 * D + 1) for all heads alike
         What joins a scaled score, by the distance from the query to the key, from -D or less to D or more.
     """
@@ -120,14 +129,23 @@ def attention(
     level = np.full((count, heads), LOWEST)
     total = np.zeros((count, heads), np.int64)
     sums = np.zeros((count, heads, head_dim), np.int64)
-    for start, stop in _blocks(length, count * heads):
-        scores = _scores(queries, keys[:, start:stop], group)
-        scaled = requantize(scores, multiplier=score_multiplier, shift=score_shift, low=-SCORE_HIGH - 1, high=SCORE_HIGH)
-        if bias is not None:
-            added = bias_of(bias, position[:, None], np.arange(start, stop), heads).transpose(1, 0, 2)
-            scaled = np.clip(scaled + added.astype(np.int64), -SCORE_HIGH - 1, SCORE_HIGH)
-        form = (_ByScores if octave == "none" else _ByOctaves)(scaled, fraction, guard_bits, table, octave)
-        seen = visible(mask, position[:, None], np.arange(start, stop))
+
+    def blocks() -> Iterator[tuple[int, int, IntArray, NDArray[np.bool_]]]:
+        """First key and the one behind the last of a block, its scaled scores, and which queries see which of its keys."""
+        for start, stop in _blocks(length, count * heads):
+            scores = _scores(queries, keys[:, start:stop], group)
+            scaled = requantize(scores, multiplier=score_multiplier, shift=score_shift, low=-SCORE_HIGH - 1, high=SCORE_HIGH)
+            if bias is not None:
+                added = bias_of(bias, position[:, None], np.arange(start, stop), heads).transpose(1, 0, 2)
+                scaled = np.clip(scaled + added.astype(np.int64), -SCORE_HIGH - 1, SCORE_HIGH)
+            yield start, stop, scaled, visible(mask, position[:, None], np.arange(start, stop))
+
+    if passes == 2:
+        for _, _, scaled, seen in blocks():
+            level = np.maximum(level, np.where(seen[:, None], scaled, LOWEST).max(axis=2))
+    for start, stop, scaled, seen in blocks():
+        form = _form(scaled, fraction=fraction, guard_bits=guard_bits, table=table, octave=octave, passes=passes,
+                     parabola=parabola)
         for key in range(stop - start):
             rows = np.flatnonzero(seen[:, key])  # one run of positions, whatever the mask
             if not rows.size:
@@ -143,43 +161,15 @@ def attention(
                        high=high).transpose(1, 0, 2)
 
 
-class _ByOctaves:
-    """Weights below the greatest octave, of scores (queries, heads, keys); what comes down from it is shifted."""
-
-    def __init__(self, scaled: IntArray, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str) -> None:
-        mantissa, self.levels = mantissa_and_octave(scaled, fraction=fraction, table=table, octave=octave)
-        self.raised = mantissa << guard_bits
-
-    def weight(self, above: IntArray, run: slice, key: int) -> IntArray:
-        return self.raised[run, :, key] >> np.minimum(above - self.levels[run, :, key], MAX_SHIFT)
-
-    def lowered(self, value: IntArray, fall: IntArray) -> IntArray:
-        return value >> np.minimum(fall, MAX_SHIFT)
-
-
-class _ByScores:
-    """Weights below the greatest score, of scores (queries, heads, keys); what comes down from it is multiplied.
-
-    A sum that a factor of at most 1 meets has at most 63 bits with the factor's.
-    """
-
-    def __init__(self, scaled: IntArray, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str) -> None:
-        self.levels = scaled
-        self.fraction = fraction
-        self.guard_bits = guard_bits
-        self.table = table
-        self.value_bits = table[0].bit_length() - 1
-
-    def _exp(self, t: IntArray) -> IntArray:
-        return exp(t, table=self.table, fraction_bits=self.fraction, octave_bits=self.fraction, value_bits=self.value_bits,
-                   table_bits=(len(self.table) - 1).bit_length() - 1, guard_bits=self.guard_bits)
-
-    def weight(self, above: IntArray, run: slice, key: int) -> IntArray:
-        return self._exp(above - self.levels[run, :, key])
-
-    def lowered(self, value: IntArray, fall: IntArray) -> IntArray:
-        places = self.value_bits + self.guard_bits
-        return value * self._exp(fall) + (1 << places - 1) >> places
+def _form(
+    scaled: IntArray, *, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, passes: int,
+    parabola: tuple[int, int, int] | None,
+) -> Form:
+    if octave != "none":
+        return ByOctaves(scaled, fraction=fraction, guard_bits=guard_bits, table=table, octave=octave)
+    if parabola is not None:
+        return Parabola(scaled, parabola=parabola)
+    return (BelowMaximum if passes == 2 else ByScores)(scaled, fraction=fraction, guard_bits=guard_bits, table=table)
 
 
 def bias_of(table: ArrayLike, position: ArrayLike, key: ArrayLike, heads: int) -> NDArray[Any]:
@@ -253,13 +243,14 @@ def float_attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, sco
 def attention_reference(
     q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, tile_q: int, score_multiplier: int, score_shift: int,
     out_scale: int, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int,
-    value_width: int, low: int, high: int, bias: ArrayLike | None = None,
+    value_width: int, low: int, high: int, passes: int = 1, parabola: tuple[int, int, int] | None = None,
+    bias: ArrayLike | None = None,
 ) -> list[list[list[int]]]:
     """:func:`attention` once more, tile by tile on Python integers of any size.
 
     AssertionError where a number does not fit the width that the engine gives it: sums of ``value_width`` bits more than
-    ``total_width``, means of 10 more than ``value_width``, a reciprocal of 17. With ``octave`` "none" sums have one bit to
-    spare, so that they and a factor make 64, and means need one more before they are clamped.
+    ``total_width``, means of 10 more than ``value_width``, a reciprocal of 17. With ``octave`` "none" and one pass sums have one
+    bit to spare, so that they and a factor make 64, and means need one more before they are clamped.
     """
     queries, keys, values = (np.asarray(array).tolist() for array in (q, k, v))
     kv_heads, group, count, length = len(keys), len(queries) // len(keys), len(queries[0]), len(keys[0])
@@ -288,14 +279,20 @@ def attention_reference(
         correction = abs(slope) * behind // interval
         return table[index] + (correction if slope >= 0 else -correction), whole
 
-    value_bits = table[0].bit_length() - 1
-    places = value_bits + guard_bits
+    places = table[0].bit_length() - 1 + guard_bits if table else 0
+    clamps = octave == "none" and passes == 1
 
     def falling(fall: int) -> int:
         octaves, rest = divmod((fall * LOG2E + 32768) // 65536, 1 << fraction)
         index, behind = divmod(rest, (1 << fraction) // (len(table) - 1))
         drop = (table[index] - table[index + 1]) * behind // ((1 << fraction) // (len(table) - 1))
         return (table[index] - drop) * 2**guard_bits // 2**octaves if octaves < places else 0
+
+    def parabolic(fall: int) -> int:
+        ln2, linear, constant = parabola or (0, 0, 0)
+        octaves, rest = divmod(min(fall, 30 * ln2), ln2)
+        polynomial = max(rest * rest - linear * rest + constant, 0)
+        return polynomial * 2**15 // 2 ** (constant.bit_length() + octaves)
 
     def fits(value: int, width: int) -> bool:
         return -(1 << width - 1) <= value < 1 << width - 1
@@ -309,7 +306,9 @@ def attention_reference(
             rows = range(tile, min(tile + tile_q, count * group))
             positions = [row // group + length - count for row in rows]
             state: dict[int, tuple[int, int, list[int]]] = {}
-            for key in tile_keys(mask, positions[0], positions[-1], length):
+            greatest: dict[int, int] = {}
+            met = tile_keys(mask, positions[0], positions[-1], length)
+            for turn, key in [(turn, key) for turn in range(passes) for key in met]:
                 for row, position in zip(rows, positions, strict=True):
                     if not visible(mask, position, key):
                         continue
@@ -318,7 +317,16 @@ def attention_reference(
                     dot = sum(a * b for a, b in zip(query, keys[kv_head][key], strict=True))
                     score = biased(nearest(dot * score_multiplier, score_shift, -32768, 32767), head, key - position)
                     added = values[kv_head][key]
-                    if octave == "none":
+                    if turn < passes - 1:
+                        greatest[row] = max(greatest.get(row, score), score)
+                        continue
+                    if passes == 2:
+                        top = greatest[row]
+                        weight = parabolic(top - score) if parabola else falling(top - score)
+                        _, total, sums = state.get(row, (top, 0, [0] * len(query)))
+                        total += weight
+                        sums = [old + weight * new for old, new in zip(sums, added, strict=True)]
+                    elif octave == "none":
                         level, total, sums = state.get(row, (score, 0, [0] * len(query)))
                         top = max(level, score)
                         factor, weight = falling(top - level), falling(top - score)
@@ -339,7 +347,7 @@ def attention_reference(
                 zeros = total_width - total.bit_length()
                 factor = out_scale * 2**total_width // (total << zeros)
                 means = [(old << zeros) // 2 ** (total_width - 10) for old in sums]
-                assert factor < 1 << 17 and all(fits(mean, value_width + 10 + (octave == "none")) for mean in means)
+                assert factor < 1 << 17 and all(fits(mean, value_width + 10 + clamps) for mean in means)
                 means = [max(-(1 << value_width + 9), min((1 << value_width + 9) - 1, mean)) for mean in means]
                 result[kv_head * group + row % group][row // group] = [nearest(mean * factor, 22, low, high) for mean in means]
     return result

@@ -16,6 +16,9 @@ FORMATS = ("int4", "int8", "int16")
 INT8 = IntFormat(8, signed=True)
 MaskKind = Literal["none", "causal", "window", "lambda", "prefix"]
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+TABLE = ("mantissa_bits", "guard_bits", "table_bits")
+SOFTMAX_NUMBERS: dict[str, tuple[str, ...]] = {  # what each algorithm asks for beside the fraction
+    "two_pass": TABLE, "online_shift": TABLE, "online": TABLE, "three_pass": TABLE, "ibert": ()}
 MASK_NUMBERS: dict[str, tuple[str, ...]] = {  # what each kind of mask asks for
     "none": (), "causal": (), "window": ("window",), "lambda": ("sink", "window"), "prefix": ("prefix",)}
 
@@ -130,13 +133,24 @@ RotaryField = Annotated[Rotary | None, BeforeValidator(_written), WithJsonSchema
 class Softmax(Part):
     """The exponential: what the weights of a row are relative to, and with how many bits."""
 
-    algorithm: Literal["two_pass", "online_shift", "online"] = Field(
+    algorithm: Literal["two_pass", "online_shift", "online", "three_pass", "ibert"] = Field(
         default="two_pass", description="weights below the greatest octave, which exponentials are rounded down or up to: "
-                                        "two_pass, online_shift; or below the greatest score: online")
+                                        "two_pass, online_shift; below the greatest score so far: online; below that of all "
+                                        "keys, which stream past twice: three_pass, ibert (a parabola, no table)")
     fraction: int = Field(default=10, ge=8, le=12, description="fraction bits of a scaled score, which has 16 bits")
     mantissa_bits: int = Field(default=12, ge=8, le=15, description="fraction bits of an exponential's mantissa")
     guard_bits: int = Field(default=4, ge=0, le=8, description="bits behind the mantissa that survive small weights")
     table_bits: int = Field(default=5, ge=3, le=8, description="the mantissa's table has 2**table_bits intervals")
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The fields that the algorithm asks for beside the fraction."""
+        return SOFTMAX_NUMBERS[self.algorithm]
+
+    @model_serializer(mode="wrap")
+    def _asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        kept = ("algorithm", "fraction", *self.numbers)
+        return {name: value for name, value in handler(self).items() if name in kept}
 
 
 class Numbers(Part):

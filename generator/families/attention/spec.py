@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_serializer
@@ -11,6 +12,7 @@ from tilewright.families.attention.fields import (
     MAX_JOBS,
     MAX_TILE_Q,
     MAX_WEIGHT_BITS,
+    SOFTMAX_NUMBERS,
     BiasField,
     Engine,
     Job,
@@ -27,7 +29,9 @@ from tilewright.formats import IntFormat, signed_width
 from tilewright.spec import Problem, Spec
 
 MIN_TOTAL_WIDTH = 17  # the divider's quotient has as many bits
-LOOPS = {"two_pass": 5, "online_shift": 5, "online": 6}  # cycles that a row's running sums take around: shift, or product
+LOOPS = {  # cycles that a row's running sums take around: with a shift, a product, or neither
+    "two_pass": 5, "online_shift": 5, "online": 6, "three_pass": 3, "ibert": 3}
+PARABOLA_BITS = 15    # of I-BERT's exponentials: 16 with a sign
 MAX_JOB_MACS = 1 << 34  # of scores and values each: minutes for the golden model
 SCALED_BITS = 16
 LOG2E = 94548         # round(log2(e) * 2**16)
@@ -132,6 +136,11 @@ class AttentionSpec(Spec):
         return LOOPS[self.algorithm]
 
     @property
+    def passes(self) -> int:
+        """How often a tile's keys stream past it: twice where their greatest score comes before the first weight."""
+        return 2 if self.algorithm in ("three_pass", "ibert") else 1
+
+    @property
     def macs_per_cycle(self) -> int:
         """Multipliers of scores and values."""
         return 2 * self.tile_q * self.lanes
@@ -217,7 +226,7 @@ class AttentionSpec(Spec):
 
     @property
     def algorithm(self) -> str:
-        """`two_pass`, `online_shift` or `online`."""
+        """`two_pass`, `online_shift`, `online`, `three_pass` or `ibert`."""
         return self.softmax.algorithm
 
     @property
@@ -226,34 +235,51 @@ class AttentionSpec(Spec):
         return self.softmax.fraction
 
     @property
+    def has_table(self) -> bool:
+        """Whether exponentials come from a table; else from a parabola, and what describes the table is 0."""
+        return "table_bits" in self.softmax.numbers
+
+    @property
     def mantissa_bits(self) -> int:
         """Fraction bits of an exponential's mantissa."""
-        return self.softmax.mantissa_bits
+        return self.softmax.mantissa_bits if self.has_table else 0
 
     @property
     def guard_bits(self) -> int:
         """Bits behind the mantissa in a weight."""
-        return self.softmax.guard_bits
+        return self.softmax.guard_bits if self.has_table else 0
 
     @property
     def table_bits(self) -> int:
         """Logarithm of the number of intervals of the mantissa's table."""
-        return self.softmax.table_bits
+        return self.softmax.table_bits if self.has_table else 0
 
     @property
     def octave(self) -> Literal["below", "above", "none"]:
         """Which whole power of two an exponential refers to; none: weights refer to the greatest score itself."""
         octaves: dict[str, Literal["below", "above", "none"]] = {
-            "two_pass": "below", "online_shift": "above", "online": "none"}
-        return octaves[self.algorithm]
+            "two_pass": "below", "online_shift": "above"}
+        return octaves.get(self.algorithm, "none")
 
     @property
     def table(self) -> tuple[int, ...]:
-        """Mantissas at the ends of the table's intervals, ``2**table_bits + 1`` of them."""
+        """Mantissas at the ends of the table's intervals, ``2**table_bits + 1`` of them; none of a parabola."""
         from tilewright.units import tables
 
+        if not self.has_table:
+            return ()
         make = tables.exp2_rising if self.octave == "below" else tables.exp2_falling
         return make(self.mantissa_bits, self.table_bits)
+
+    @property
+    def parabola(self) -> tuple[int, int, int] | None:
+        """ln 2, linear and constant coefficient of I-BERT's exponential in steps of a scaled score; None with a table."""
+        from tilewright.units.ibert import exponential_numbers
+
+        if self.has_table:
+            return None
+        numbers = exponential_numbers(Decimal(1) / (1 << self.fraction))
+        return numbers["ln2"], numbers["linear"], numbers["constant"]
 
     @property
     def level_width(self) -> int:
@@ -268,7 +294,7 @@ class AttentionSpec(Spec):
     @property
     def weight_width(self) -> int:
         """Unsigned bits of a weight, and of what multiplies the sums before it: up to 2 or 1, with its guard bits."""
-        return self.mantissa_bits + self.guard_bits + 1
+        return self.mantissa_bits + self.guard_bits + 1 if self.has_table else PARABOLA_BITS
 
     @property
     def total_width(self) -> int:
@@ -330,7 +356,7 @@ class AttentionSpec(Spec):
             *bias,
             *([("rotary", f"base {self.rotary.base}, {1 << self.rotary.table_bits} angles")] if self.rotary else []),
             ("softmax", f"{self.algorithm}, mantissa {self.mantissa_bits} bits, guard {self.guard_bits}, "
-                        f"table {1 << self.table_bits} intervals"),
+                        f"table {1 << self.table_bits} intervals" if self.has_table else f"{self.algorithm}, a parabola"),
             ("numbers", f"q {self.q} x k {self.k} -> int{self.score_width}, weights {self.weight_width} bits x v {self.v} "
                         f"-> int{self.accumulator_width}, out {self.out}"),
             ("limits", f"queries {self.limits.queries}, keys {self.limits.keys}"),
@@ -417,6 +443,17 @@ class AttentionSpec(Spec):
                 f"{_nearest(fitting, self.lanes)}"))
 
     def _softmax_problems(self) -> Iterator[Problem]:
+        for name in sorted(self.softmax.model_fields_set - {"algorithm", "fraction", *self.softmax.numbers}):
+            fitting = " or ".join(algorithm for algorithm, numbers in SOFTMAX_NUMBERS.items() if name in numbers)
+            yield Problem(("softmax", name), (
+                f"{getattr(self.softmax, name)} with algorithm {self.algorithm}, which has no {name}; remove it, or write "
+                f"algorithm: {fitting}"))
+        if not self.has_table:
+            if self.total_width < MIN_TOTAL_WIDTH:
+                yield Problem(("limits", "keys"), (
+                    f"{self.limits.keys} with algorithm {self.algorithm} makes a sum of {self.total_width} bits; the divider "
+                    f"needs {MIN_TOTAL_WIDTH}: raise it to {(1 << MIN_TOTAL_WIDTH - self.weight_width - 1) + 1}"))
+            return
         if self.table_bits >= self.fraction:
             yield Problem(("softmax", "table_bits"), (
                 f"{self.table_bits} leaves nothing to interpolate of fraction {self.fraction}; "

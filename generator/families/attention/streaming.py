@@ -61,7 +61,7 @@ class Streaming(Schedule):
             *turned(spec, job), job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
             out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
             octave=spec.octave, total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low,
-            high=spec.out.high, bias=job.bias)
+            high=spec.out.high, passes=spec.passes, parabola=spec.parabola, bias=job.bias)
 
     def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
         from tilewright.families.attention.vectors import pack_keys, pack_rows
