@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from attention_bench import prove
+from attention_softmax import ALGORITHMS, softmax
 from gemm_designs import CACHE
 from tilewright.build import build
 from tilewright.design import Design, parse_design
@@ -35,7 +36,7 @@ WIDTHS = {"fine": (12, 15, 1, 6), "coarse": (8, 8, 8, 3)}  # fraction, mantissa,
 JOBS = ((7, 11), (1, 40))  # queries, keys
 FACTORS: dict[str, tuple[str, ...]] = {
     "mask": tuple(MASKS), "heads": tuple(HEADS), "chunks": tuple(CHUNKS), "formats": tuple(FORMATS), "widths": tuple(WIDTHS),
-    "algorithm": ("two_pass", "online_shift", "online"), "bias": tuple(BIASES), "rotary": tuple(ROTARIES), "order": ORDERS}
+    "algorithm": ALGORITHMS, "bias": tuple(BIASES), "rotary": tuple(ROTARIES), "order": ORDERS}
 
 
 def pairwise_rows(factors: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
@@ -69,8 +70,8 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs:
         **({"rotary": rotary} if rotary else {}),
         "design": "pairs", "family": "attention", "model": {"head_dim": head_dim, "heads": heads, "kv_heads": kv_heads},
         "engine": {"tile_q": tile_q, "lanes": lanes, "order": row["order"]}, "mask": MASKS[row["mask"]],
-        "softmax": {"algorithm": row["algorithm"], "fraction": fraction, "mantissa_bits": mantissa_bits,
-                    "guard_bits": guard_bits, "table_bits": table_bits},
+        "softmax": softmax(row["algorithm"], fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
+                           table_bits=table_bits),
         "numbers": dict(zip(("q", "k", "v", "out"), FORMATS[row["formats"]], strict=True)),
         "limits": {"queries": queries, "keys": keys}, "workload": [{"queries": m, "keys": n} for m, n in jobs]})
     return parse_design(text.encode(), source="pairs.yaml")

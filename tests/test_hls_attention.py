@@ -10,6 +10,7 @@ from typing import Any
 import attention_clamp
 import numpy as np
 import pytest
+from attention_softmax import softmax
 from hls_build import Run, csim, numbers_in, run
 from tilewright.families.attention.hls import hls_context
 from tilewright.families.attention.spec import AttentionSpec
@@ -38,6 +39,13 @@ DESIGNS: dict[str, dict[str, Any]] = {
         "model": {"head_dim": 6, "heads": 2, "kv_heads": 2}, "engine": {"tile_q": 2, "lanes": 3}, "mask": MASKS["prefix"],
         "softmax": {"algorithm": "online", "mantissa_bits": 15, "guard_bits": 1},
         "numbers": {"q": "int8", "k": "int8", "v": "int16", "out": "int16"}, "limits": {"queries": 9, "keys": 65536}},
+    "window_three_pass": {
+        "model": {"head_dim": 6, "heads": 4, "kv_heads": 1}, "engine": {"tile_q": 2, "lanes": 3}, "mask": MASKS["window"],
+        "softmax": {"algorithm": "three_pass", "mantissa_bits": 15, "guard_bits": 1},
+        "numbers": {"q": "int8", "k": "int8", "v": "int16", "out": "int16"}, "limits": {"queries": 9, "keys": 65536}},
+    "lambda_ibert": {
+        "model": {"head_dim": 8, "heads": 2, "kv_heads": 2}, "engine": {"tile_q": 3, "lanes": 8}, "mask": MASKS["lambda"],
+        "softmax": {"algorithm": "ibert", "fraction": 12}, "limits": {"queries": 9, "keys": 65536}},
 }
 SHAPES = [(9, 40), (1, 1), (1, 33), (9, 9), (5, 12), (2, 17), (4, 4), (7, 30)]
 HEADERS = os.environ.get("TILEWRIGHT_HLS_HEADERS", "")
@@ -54,7 +62,8 @@ def golden(spec: AttentionSpec, job: Job) -> Job:
     result = attention(
         job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
         out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
-        total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high)
+        total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high, passes=spec.passes,
+        parabola=spec.parabola)
     return Job(job.q, job.k, job.v, job.score_multiplier, job.score_shift, job.out_scale, result)
 
 
@@ -262,9 +271,9 @@ def test_tiles_meet_the_keys_of_the_golden_model(tmp_path: Path) -> None:
 
 # ---- rendering ----
 
-EXPONENTIALS = [("two_pass", 5), ("online_shift", 8), ("online", 3), ("online_shift", 5), ("two_pass", 8)]
+EXPONENTIALS = [("two_pass", 5), ("online_shift", 8), ("online", 3), ("three_pass", 5), ("ibert", 8)]
 RENDERED = [
-    {"mask": mask, "softmax": {"algorithm": algorithm, "table_bits": table_bits}}
+    {"mask": mask, "softmax": softmax(algorithm, table_bits=table_bits)}
     for mask, (algorithm, table_bits) in zip(MASKS.values(), EXPONENTIALS, strict=True)]
 
 

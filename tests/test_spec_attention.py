@@ -1,6 +1,7 @@
 """Claims about the attention spec: derived widths and sizes, the canonical text, and the text of each refusal."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,35 @@ def test_weights_below_the_greatest_score_keep_scores_and_take_a_cycle_more() ->
     assert (found.chunks, found.loop, found.interval, shifts.loop, shifts.interval) == (2, 6, 6, 5, 5)
 
 
+@pytest.mark.parametrize("algorithm", ["three_pass", "ibert"])
+def test_sums_that_are_never_lowered_take_two_cycles_less(algorithm: str) -> None:
+    found = spec(softmax={"algorithm": algorithm}, engine={"tile_q": 2, "lanes": 32})
+    assert (found.passes, found.chunks, found.loop, found.interval) == (2, 2, 3, 3)
+    assert (found.octave, found.level_width) == ("none", 16)
+
+
+@pytest.mark.parametrize("fraction", [8, 10, 12])
+def test_a_parabola_is_that_of_the_paper_in_steps_of_a_score(fraction: int) -> None:
+    found = spec(softmax={"algorithm": "ibert", "fraction": fraction})
+    assert found.parabola is not None
+    steps = 2.0**fraction
+    ln2, linear, constant = found.parabola
+    assert (ln2, linear, constant) == (
+        math.ceil(0.6931 * steps), math.floor(0.96963238 / 0.35815147 * steps), math.floor(1 / 0.35815147 * steps**2))
+    assert (found.weight_width, found.total_width, found.accumulator_width) == (15, 25, 33)
+    assert (found.table, found.mantissa_bits, found.guard_bits, found.table_bits) == ((), 0, 0, 0)
+    weights = [constant * 2**15 // 2**constant.bit_length(), 1 << 15]
+    assert 1 << 14 <= weights[0] < weights[1]
+    assert spec(softmax={"algorithm": "two_pass"}).parabola is None
+
+
+def test_canonical_text_leaves_out_what_an_algorithm_lacks() -> None:
+    text = canonical(spec(softmax={"algorithm": "ibert", "fraction": 9}))
+    assert "softmax:\n  algorithm: ibert\n  fraction: 9\nnumbers:" in text
+    again = AttentionSpec.model_validate(scan(text.encode()).data)
+    assert canonical(again) == text and again == spec(softmax={"algorithm": "ibert", "fraction": 9})
+
+
 def test_memories_do_not_grow_with_the_sequence() -> None:
     short, long = (spec(limits={"queries": size, "keys": size}, workload=[{"queries": 1, "keys": 1}]) for size in (1024, 65536))
     assert short.query_buffer_bits == long.query_buffer_bits == 2 * 4 * 64 * 8
@@ -131,7 +161,7 @@ def test_a_mask_is_a_word_or_a_mapping() -> None:
 # -- refusals ------------------------------------------------------------------------------------------
 
 SHORT = {"limits": {"queries": 1, "keys": 1}}
-REFUSED: list[tuple[dict[str, Any], str]] = [
+REFUSED: list[tuple[Any, ...]] = [  # blocks, texts
     ({"engine": {"lanes": 12}},
      "engine.lanes: 12 does not divide model.head_dim, which is 64; the nearest that does: 16"),
     ({"model": {"head_dim": 36}, "engine": {"lanes": 8}},
@@ -181,8 +211,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (SHORT | {"softmax": {"mantissa_bits": 8}},
      "softmax.guard_bits: 4 with mantissa_bits 8 and limits.keys 1 makes a sum of 13 bits; the divider needs 17: "
      "raise it to 8"),
-    ({"softmax": {"algorithm": "three_pass"}},
-     "softmax.algorithm: 'three_pass' is not one of two_pass, online_shift, online; did you mean 'two_pass'?"),
+    ({"softmax": {"algorithm": "tree_pass"}},
+     "softmax.algorithm: 'tree_pass' is not one of two_pass, online_shift, online, three_pass, ibert; did you mean 'three_pass'?"),
+    ({"softmax": {"algorithm": "ibert", "mantissa_bits": 12, "table_bits": 5}},
+     "softmax.mantissa_bits: 12 with algorithm ibert, which has no mantissa_bits; remove it, or write algorithm: two_pass or "
+     "online_shift or online or three_pass",
+     "softmax.table_bits: 5 with algorithm ibert, which has no table_bits; remove it, or write algorithm: two_pass or "
+     "online_shift or online or three_pass"),
+    ({"softmax": {"algorithm": "ibert", "guard_bits": 0}},
+     "softmax.guard_bits: 0 with algorithm ibert, which has no guard_bits; remove it, or write algorithm: two_pass or "
+     "online_shift or online or three_pass"),
+    ({"softmax": {"algorithm": "ibert"}, "limits": {"queries": 1, "keys": 2}},
+     "limits.keys: 2 with algorithm ibert makes a sum of 16 bits; the divider needs 17: raise it to 3"),
     ({"softmax": {"fraction": 13}}, "softmax.fraction: 13 is not an integer from 8 to 12"),
     ({"softmax": {"mantissa_bits": 7}}, "softmax.mantissa_bits: 7 is not an integer from 8 to 15"),
     ({"softmax": {"table_bits": 2}}, "softmax.table_bits: 2 is not an integer from 3 to 8"),
@@ -214,9 +254,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("blocks", "text"), REFUSED)
-def test_what_does_not_fit_is_refused_with_the_nearest_that_does(blocks: dict[str, Any], text: str) -> None:
-    assert refusals(**blocks) == [text]
+@pytest.mark.parametrize("refused", REFUSED, ids=lambda refused: refused[1])
+def test_what_does_not_fit_is_refused_with_the_nearest_that_does(refused: tuple[Any, ...]) -> None:
+    blocks, *texts = refused
+    assert refusals(**blocks) == texts
 
 
 @pytest.mark.parametrize(

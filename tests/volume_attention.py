@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from attention_bench import prove
+from attention_softmax import ALGORITHMS, softmax
 from gemm_designs import CACHE
 from tilewright.build import build
 from tilewright.design import Design, parse_design
@@ -17,7 +18,6 @@ from tilewright.sim.runner import build_harness, run_harness
 
 LENGTHS = (128, 384, 1024)  # BERT-base, 64 elements a head: Devlin et al., NAACL 2019, table 7 and appendix A
 CONFIGURATIONS = 8
-ALGORITHMS = ("two_pass", "online_shift", "online")
 
 
 def parsed(fields: dict[str, Any]) -> Design:
@@ -59,8 +59,8 @@ def drawn(seed: int) -> Design:
                 "model": {"head_dim": one_of(4, 6, 8, 12, 16, 32, 64), "heads": kv_heads * group, "kv_heads": kv_heads},
                 "engine": {"tile_q": one_of(1, 2, 3, 4, 5, 8, 16), "lanes": one_of(1, 2, 3, 4, 6, 8, 16)},
                 "mask": {"kind": kind, **{name: numbers[name] for name in asked}},
-                "softmax": {"algorithm": one_of(*ALGORITHMS), "fraction": one_of(8, 10, 12), "table_bits": one_of(3, 5, 6),
-                            "mantissa_bits": one_of(8, 10, 12, 15), "guard_bits": one_of(0, 1, 4, 8)},
+                "softmax": softmax(one_of(*ALGORITHMS), fraction=one_of(8, 10, 12), table_bits=one_of(3, 5, 6),
+                                   mantissa_bits=one_of(8, 10, 12, 15), guard_bits=one_of(0, 1, 4, 8)),
                 "numbers": formats, "limits": {"queries": queries, "keys": max(queries, one_of(8, 33, 64))},
                 "workload": [{"queries": 1, "keys": 8}]})
         except UserError:

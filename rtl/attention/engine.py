@@ -1,6 +1,5 @@
 """The streaming attention engine: queries stay, keys and values stream past, no state grows with their number."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,25 +12,16 @@ from tilewright.rtl.attention.bias_table import Bias, BiasTable
 from tilewright.rtl.attention.frame_reader import FrameReader
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
 from tilewright.rtl.attention.normalize_tiles import NormalizeTiles
-from tilewright.rtl.attention.online_weights import OnlineWeights, online_latency
 from tilewright.rtl.attention.query_loader import QueryLoader
-from tilewright.rtl.attention.rescale import ScaledSums, ShiftedSums
 from tilewright.rtl.attention.rotary import Rotary, Turns, rotary_latency
 from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
+from tilewright.rtl.attention.softmax import Softmax
 from tilewright.rtl.attention.tile_loader import TileLoader
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
 from tilewright.rtl.attention.value_row import ValueRow
 from tilewright.rtl.attention.value_sequencer import ValueSequencer
-from tilewright.rtl.attention.weights import (
-    MULTIPLIER_BITS,
-    OCTAVE_LATENCY,
-    SCALED,
-    KeyWeights,
-    OctaveWeights,
-    scale_latency,
-    weights_latency,
-)
+from tilewright.rtl.attention.weights import MULTIPLIER_BITS, SCALED, scale_latency, weights_latency
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 
@@ -44,22 +34,22 @@ JOBS_MAX = 2  # on their way at a time
 class KeyTiming:
     """How keys follow each other, in cycles."""
 
-    loop: int      # from an addition to a sum of values to the next one, and from the last one to the sum being read
+    loop: int      # from an addition to a sum of values to the next one
+    settling: int  # from the last addition to a sum of values to the sum being read
     interval: int  # from one key to the next: its chunks, the rows' turns at the exponential, or the loop
     latency: int   # from a key's last score step to the first one of its values
     slots: int     # keys that can be on their way, a power of two: a stream that never stalls finds room for each
 
 
-def key_timing(*, octave: str, lanes: int, rows: int, chunks: int, score_width: int, weight_width: int, total_width: int,
-               biased: bool = False, lead: int = 0) -> KeyTiming:
+def key_timing(*, softmax: Softmax, lanes: int, rows: int, chunks: int, score_width: int, biased: bool = False,
+               lead: int = 0) -> KeyTiming:
     """Of an engine with these parameters; keys take ``lead`` cycles to the score rows."""
-    online = octave == "none"
-    weigh = online_latency(weight_width=weight_width, total_width=total_width) if online else OCTAVE_LATENCY
-    loop = (ScaledSums if online else ShiftedSums).LOOP
+    loop = softmax.rescale.LOOP
     interval = max(chunks, rows, loop)
-    weights = weights_latency(score_width=score_width, weigh_latency=weigh, biased=biased)
+    weights = weights_latency(score_width=score_width, weigh_latency=softmax.weigh_latency, biased=biased)
     latency = lead + sum_latency(lanes) + 1 + weights + rows
-    return KeyTiming(loop, interval, latency, 1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2))
+    return KeyTiming(loop, softmax.rescale.LAG + loop, interval, latency,
+                     1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2))
 
 
 class AttentionEngine(wiring.Component):
@@ -71,7 +61,8 @@ class AttentionEngine(wiring.Component):
 
     ======  ===========================================================================
     q       per kv head, position, head of the group, chunk: the query
-    k, v    per kv head, tile, key that a row of the tile sees: the key; the value
+    k, v    per kv head, tile, key that a row of the tile sees: the key; the value. With 2 ``softmax.passes`` a tile's
+            keys come twice, its values once
     bias    per head that has a table, distance: the entry, one a beat; of jobs that load it
     result  per kv head, position, head of the group, chunk: the mean of the values
     ======  ===========================================================================
@@ -100,9 +91,7 @@ class AttentionEngine(wiring.Component):
     group, kv_heads : query heads per kv head, and how many kv heads a job has
     query, key, value, out : Shape of the elements, signed
     score_width : bits of a dot product
-    fraction, mantissa_bits, guard_bits, table, octave : as ``ExponentFront`` of ``tilewright.rtl.units.softmax_exponent``;
-        octave "none": weights below the greatest score and not below an octave, as ``Exp`` of ``tilewright.rtl.units.exp``
-    total_width : bits of a row's sum of weights
+    softmax : what a key weighs
     mask : which keys a query sees
     limits : (queries, keys)       order : "rows" or "tiles"       target : "generic" or "ecp5"
     bias : the table of what joins a scaled score, or None
@@ -110,8 +99,7 @@ class AttentionEngine(wiring.Component):
     """
 
     def __init__(self, *, rows: int, lanes: int, chunks: int, group: int, kv_heads: int, query: Shape, key: Shape, value: Shape,
-                 out: Shape, score_width: int, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int],
-                 octave: str, total_width: int, mask: Mask, limits: tuple[int, int], order: str = "rows",
+                 out: Shape, score_width: int, softmax: Softmax, mask: Mask, limits: tuple[int, int], order: str = "rows",
                  bias: Bias | None = None, rotary: Turns | None = None, target: str = "generic") -> None:
         self.rows = rows
         self.lanes = lanes
@@ -124,22 +112,19 @@ class AttentionEngine(wiring.Component):
         self.order = order
         self.target = target
         self.score_width = score_width
-        self.total_width = total_width
-        make = OnlineWeights if octave == "none" else partial(OctaveWeights, octave=octave)
-        self.weights: KeyWeights = make(
-            rows=rows, score_width=score_width, fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
-            table=table, total_width=total_width, value_width=value.width, biased=bias is not None, target=target)
-        self.timing = key_timing(octave=octave, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
-                                 weight_width=mantissa_bits + guard_bits + 1, total_width=total_width,
-                                 biased=bias is not None, lead=rotary_latency(limits[1]) if rotary else 0)
+        self.softmax = softmax
         self.rotary = rotary
         self.lead = rotary_latency(limits[1]) if rotary else 0  # of queries to their banks, of keys and all about them likewise
+        self.weights = softmax.weights(rows=rows, score_width=score_width, value_width=value.width, biased=bias is not None,
+                                       target=target)
+        self.timing = key_timing(softmax=softmax, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
+                                 biased=bias is not None, lead=self.lead)
         self.bias_table = bias and BiasTable(bias=bias, rows=rows, group=group, keys_max=limits[1],
                                              latency=scale_latency(score_width))
         normalizer = partial(NormalizeTiles, group=group) if order == "tiles" else NormalizeRows
         self.normalize: NormalizeRows = normalizer(
-            rows=rows, lanes=lanes, chunks=chunks, total_width=total_width, value_width=value.width, out=out,
-            clamps=octave == "none", target=target)
+            rows=rows, lanes=lanes, chunks=chunks, total_width=softmax.total_width, value_width=value.width, out=out,
+            clamps=softmax.clamps, target=target)
         queries, keys = limits
         job = data.StructLayout({"queries": range(queries + 1), "keys": range(keys + 1), "score_multiplier": MULTIPLIER_BITS,
                                  "score_shift": 6, "out_scale": SCALE_BITS, **({"load_bias": 1} if bias else {})})
@@ -168,10 +153,10 @@ class AttentionEngine(wiring.Component):
                                                   bias_entries=own_bias.entries if own_bias else 0)
         m.submodules.sequencer = sequencer = ScoreSequencer(
             rows=self.rows, group=self.group, chunks=self.chunks, interval=self.timing.interval, mask=self.mask,
-            keys_max=self.limits[1], biased=table is not None, bias_words=own_bias.words if own_bias else 0,
-            indexed=self.rotary is not None)
-        m.submodules.value_sequencer = values = ValueSequencer(rows=self.rows, chunks=self.chunks, slots=self.timing.slots,
-                                                               loop=self.timing.loop)
+            keys_max=self.limits[1], passes=self.softmax.passes, biased=table is not None,
+            bias_words=own_bias.words if own_bias else 0, indexed=self.rotary is not None)
+        m.submodules.value_sequencer = values = ValueSequencer(
+            rows=self.rows, chunks=self.chunks, slots=self.timing.slots, loop=self.timing.loop, settling=self.timing.settling)
         accepted, refusal, constants, job = self._jobs(m, loader, walker)
         m.d.comb += [
             readers["q"].step.eq(loader.step), readers["q"].final.eq(loader.final), loader.available.eq(readers["q"].available),
@@ -180,7 +165,7 @@ class AttentionEngine(wiring.Component):
             sequencer.tile.eq(walker.tile), walker.next.eq(sequencer.tile_next),
             sequencer.job.eq(job), sequencer.available.eq(readers["k"].available), sequencer.room.eq(values.room),
             readers["k"].step.eq(sequencer.step), readers["k"].final.eq(sequencer.final),
-            values.open.eq(sequencer.begins), values.key.eq(sequencer.key), values.available.eq(readers["v"].available),
+            values.open.eq(sequencer.open), values.key.eq(sequencer.key), values.available.eq(readers["v"].available),
             readers["v"].step.eq(values.step), readers["v"].final.eq(values.final)]
         if table:
             self._bias(m, table, sequencer, readers["bias"], accepted)
@@ -302,6 +287,8 @@ class AttentionEngine(wiring.Component):
             weights.valid.eq(delayed(m, sequencer.ends, latency, "ends", reset=True)), weights.visible.eq(key.visible),
             weights.first.eq(key.first), weights.multiplier.eq(constants["score_multiplier"][key.job]),
             weights.shift.eq(constants["score_shift"][key.job]), values.weighed.eq(weights.offer[-1])]
+        if self.softmax.passes == 2:
+            m.d.comb += weights.second.eq(delayed(m, sequencer.second, latency, "second"))
 
     def _values(self, m: Module, values: ValueSequencer, reader: FrameReader) -> None:
         """A row each; weights come to the slots in the keys' order, row by row."""

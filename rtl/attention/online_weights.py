@@ -54,7 +54,9 @@ class RowMaximum(wiring.Component):
 
 
 class Exponential(wiring.Component):
-    """``exp(-fall / 2**fraction)`` with ``mantissa_bits + guard_bits`` fraction bits, EXP_LATENCY cycles later."""
+    """``exp(-fall / 2**fraction)`` with ``mantissa_bits + guard_bits`` fraction bits, LATENCY cycles later."""
+
+    LATENCY = EXP_LATENCY
 
     def __init__(self, *, fraction: int, mantissa_bits: int, guard_bits: int, table: Sequence[int], target: str) -> None:
         self.fraction = fraction
@@ -134,7 +136,7 @@ class OnlineWeights(KeyWeights):
             rescale=ScaledSums(factor_width=weight_width, sum_width=total_width + value_width, target=target),
             weigh_latency=online_latency(weight_width=weight_width, total_width=total_width), biased=biased, target=target)
 
-    def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value) -> Mapping[str, Value]:
+    def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value, second: Value) -> Mapping[str, Value]:
         m.submodules.maximum = maximum = self.maximum
         m.submodules.exponential = exponential = self.exponential
         m.submodules.row_state = state = self.state

@@ -1,4 +1,8 @@
-"""How the sums of a row come down to what its weights now refer to: by a shift, or by a product."""
+"""How the sums of a row come down to what its weights now refer to: by a shift, by a product, or not at all.
+
+``LOOP`` is from the address of a sum to the earliest one that finds what was added, ``LAG`` how long a sum is read behind the
+step that adds to it: nothing is done to it meanwhile, and the product is not there before.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -16,13 +20,14 @@ Adder = Callable[[Value, Value, int], Value]
 class ShiftedSums:
     """Down by ``drop`` octaves, an arithmetic shift by up to ``drop_max`` or more; two cycles."""
 
-    LOOP = 5  # cycles from the address of a sum to the earliest one that finds what was added
+    LOOP = 5
+    LAG = 0
 
     def __init__(self, *, drop_max: int) -> None:
         self.fields: Mapping[str, int] = {"drop": ceil_log2(drop_max + 1)}
 
     def adder(self, m: Module, entry: data.View) -> Adder:
-        """Adds to a sum that is there the cycle after ``entry`` is; the product comes LOOP - 2 cycles after it."""
+        """Adds to a sum that is there LAG + 1 cycles after ``entry``; the product comes LAG + LOOP - 2 cycles after it."""
         drop = delayed(m, entry.drop, 1, "drop")
         fine = delayed(m, drop[:3], 1, "fine_drop")
 
@@ -37,6 +42,7 @@ class ScaledSums:
     """Times ``factor``, 1 at most in ``factor_width - 1`` fraction bits, to nearest, halves up; three cycles."""
 
     LOOP = 6
+    LAG = 0
 
     def __init__(self, *, factor_width: int, sum_width: int, target: str) -> None:
         if wide_multiply_latency(sum_width, factor_width) != self.LOOP - 3:
@@ -56,6 +62,23 @@ class ScaledSums:
             return rounded_sum(multiplier.p, self.places, product)
 
         return added
+
+
+class PlainSums:
+    """Not at all: what the weights of a row refer to is known before the first of them."""
+
+    LOOP = 3
+    LAG = 2
+
+    def __init__(self) -> None:
+        self.fields: Mapping[str, int] = {}
+
+    def adder(self, m: Module, entry: data.View) -> Adder:
+        """As that of :class:`ShiftedSums`."""
+        return lambda before, product, lane: before + product
+
+
+Rescale = ShiftedSums | ScaledSums | PlainSums
 
 
 def rounded_sum(product: Value, places: int, added: Value) -> Value:

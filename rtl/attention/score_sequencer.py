@@ -1,6 +1,6 @@
 """Walks the keys of a job's tiles: which chunk meets which query chunk in which cycle."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.attention.banks import BANKS, of_bank
@@ -20,9 +20,12 @@ class ScoreSequencer(wiring.Component):
     one, and ``key`` tells about it during both. ``final`` marks the job's last step. ``release`` frees the queries in bank
     ``bank``. Where scores are ``biased``, ``ahead`` is how far the key lies before the tile's first row, and ``base``, where
     there are ``bias_words``, the tile's; where keys are ``indexed``, ``index`` is the key's and ``chunk`` the step's.
+
+    With 2 ``passes`` the keys of a tile come twice, ``second`` is high the second time. Only then does a key ``open`` a
+    place for its weights and need room for it, and can be its tile's ``last``.
     """
 
-    def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int,
+    def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int, passes: int = 1,
                  biased: bool = False, bias_words: int = 0, indexed: bool = False) -> None:
         self.rows = rows
         self.group = group
@@ -30,13 +33,14 @@ class ScoreSequencer(wiring.Component):
         self.interval = interval
         self.mask = mask
         self.keys_max = keys_max
+        self.passes = passes
         layout = tile_layout(rows=rows, keys_max=keys_max, bias_words=bias_words)
         super().__init__({
             "tile_available": In(1), "tile": In(layout), "tile_next": Out(1), "job": In(1),
             "loaded": In(BANKS), "available": In(1), "room": In(1),
             "step": Out(1), "final": Out(1), "read_address": Out(range(BANKS * chunks)),
-            "begins": Out(1), "ends": Out(1), "key": Out(key_layout(rows=rows)), "release": Out(1), "bank": Out(1),
-            "job_left": Out(1), "waits": Out(1),
+            "begins": Out(1), "open": Out(1), "ends": Out(1), "second": Out(1), "key": Out(key_layout(rows=rows)),
+            "release": Out(1), "bank": Out(1), "job_left": Out(1), "waits": Out(1),
             **({"ahead": Out(ahead_shape(keys_max))} if biased else {}),
             **({"base": Out(layout["base"].shape)} if bias_words else {}),
             **({"index": Out(range(keys_max)), "chunk": Out(range(max(chunks, 2)))} if indexed else {})})
@@ -52,14 +56,19 @@ class ScoreSequencer(wiring.Component):
         ahead = Signal(ahead_shape(self.keys_max))  # from the key to the tile's first row
         first_key = Signal()
         first_chunk, last_chunk = chunk == 0, chunk == self.chunks - 1
-        last_key = index == tile.last
+        last_of_pass = index == tile.last
+        second = Signal()
+        weighs = second if self.passes == 2 else Const(1, 1)
+        last_key = last_of_pass & weighs
         loaded = of_bank(bank, self.loaded)
         spaced = self._spaced(m)
         tile_ends = self.ends & last_key
         m.d.comb += [
-            self.step.eq(active & self.available & (~first_chunk | (loaded & self.room)) & (~last_chunk | spaced)),
+            self.step.eq(active & self.available & (~first_chunk | (loaded & (self.room | ~weighs)))
+                         & (~last_chunk | spaced)),
             self.waits.eq(active & (~self.available | (first_chunk & ~loaded))),
-            self.begins.eq(self.step & first_chunk), self.ends.eq(self.step & last_chunk),
+            self.begins.eq(self.step & first_chunk), self.open.eq(self.begins & weighs), self.second.eq(second),
+            self.ends.eq(self.step & last_chunk),
             self.final.eq(last_chunk & last_key & tile.job_ends), self.read_address.eq(Mux(bank, self.chunks, 0) + chunk),
             self.release.eq(tile_ends), self.bank.eq(bank), self.job_left.eq(self.step & self.final),
             self.tile_next.eq(self.tile_available & (~active | tile_ends)),
@@ -74,6 +83,9 @@ class ScoreSequencer(wiring.Component):
             following = Signal(range(self.keys_max + 1))
             m.d.comb += following.eq(Mux(leap, tile.landing, index + 1))
             m.d.sync += [index.eq(following), ahead.eq(tile.position - following), first_key.eq(0)]
+        if self.passes == 2:
+            with m.If(self.ends & last_of_pass):
+                m.d.sync += [second.eq(~second), index.eq(tile.first), ahead.eq(tile.position - tile.first), first_key.eq(1)]
         with m.If(tile_ends):
             m.d.sync += [bank.eq(~bank), active.eq(0)]
         with m.If(self.tile_next):

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.attention.banks import BANKS, of_bank
-from tilewright.rtl.attention.rescale import ScaledSums, ShiftedSums
+from tilewright.rtl.attention.rescale import Rescale
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.multiply import Multiplier
 
@@ -23,7 +23,7 @@ class ValueRow(wiring.Component):
     ``word_bank``, and ``totals`` are those of both.
     """
 
-    def __init__(self, *, lanes: int, chunks: int, value: Shape, weights: data.StructLayout, rescale: ShiftedSums | ScaledSums,
+    def __init__(self, *, lanes: int, chunks: int, value: Shape, weights: data.StructLayout, rescale: Rescale,
                  slots: int, target: str) -> None:
         self.lanes = lanes
         self.chunks = chunks
@@ -54,14 +54,15 @@ class ValueRow(wiring.Component):
                 m.d.sync += total.eq(entry.total)
             m.d.comb += self.totals[bank].eq(total)
 
-        bank_1 = delayed(m, self.bank, 1, "bank")
-        first_1 = delayed(m, self.first, 1, "first")
-        loop = self.rescale.LOOP
+        lag, loop = self.rescale.LAG, self.rescale.LOOP
+        bank_1 = delayed(m, self.bank, lag + 1, "bank")
+        first_1 = delayed(m, self.first, lag + 1, "first")
+        read_chunk = delayed(m, self.chunk, lag, "chunk")
         added = self.rescale.adder(m, entry)
-        adds = delayed(m, self.step, loop - 1, "step", reset=True)
-        add_chunk = delayed(m, self.chunk, loop - 1, "chunk")
+        adds = delayed(m, self.step, lag + loop - 1, "step", reset=True)
+        add_chunk = delayed(m, read_chunk, loop - 1, "chunk_late" if lag else "chunk")
         add_bank = delayed(m, bank_1, loop - 2, "bank_late")
-        waits = loop - 2 - PRODUCT_LATENCY  # until the product is wanted
+        waits = lag + loop - 2 - PRODUCT_LATENCY  # until the product is wanted
         weight = delayed(m, entry.weight, waits, "weight")
         words, writes = [], []
         for bank in range(BANKS):
@@ -69,7 +70,7 @@ class ValueRow(wiring.Component):
             m.submodules[f"sums_{bank}"] = memory
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [write.en.eq(adds & (add_bank == bank)), write.addr.eq(add_chunk), read.en.eq(1),
-                         read.addr.eq(Mux(self.owned[bank], self.read_chunk, self.chunk))]
+                         read.addr.eq(Mux(self.owned[bank], self.read_chunk, read_chunk))]
             words.append(read.data)
             writes.append(write)
         for lane in range(self.lanes):

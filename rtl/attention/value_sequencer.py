@@ -19,17 +19,18 @@ class ValueSequencer(wiring.Component):
 
     ``open`` reserves a slot for ``key``, which becomes ``open_slot``; ``room`` says that there is one. ``weighed`` tells that
     the weights of the oldest key without are in their slot. A word is added to ``loop`` cycles after the key before at the
-    earliest, and a tile begins when a bank of sums is free. ``owned`` shows the banks whose sums are complete, ``ends`` what
-    they hold; ``release`` frees them.
+    earliest, and a tile begins when a bank of sums is free. ``owned`` shows the banks whose sums are complete, ``settling``
+    cycles after the last step, ``ends`` what they hold; ``release`` frees them.
     """
 
-    def __init__(self, *, rows: int, chunks: int, slots: int, loop: int) -> None:
+    def __init__(self, *, rows: int, chunks: int, slots: int, loop: int, settling: int) -> None:
         if slots & (slots - 1):
             raise ValueError(f"slots must be a power of two, not {slots!r}")
         self.rows = rows
         self.chunks = chunks
         self.slots = slots
         self.loop = loop
+        self.settling = settling
         self.key_layout = key_layout(rows=rows)
         super().__init__({
             "open": In(1), "key": In(self.key_layout), "open_slot": Out(range(slots)), "room": Out(1), "weighed": In(1),
@@ -69,7 +70,7 @@ class ValueSequencer(wiring.Component):
         with m.If(tile_ends):
             m.d.sync += self.bank.eq(~self.bank)
         ends = [tile_ends & (self.bank == bank) for bank in range(BANKS)]
-        complete = delayed(m, Cat(*ends), self.loop - 1, "complete", reset=True)
+        complete = delayed(m, Cat(*ends), self.settling - 1, "complete", reset=True)
         for bank in range(BANKS):
             begun = self.step & first_chunk & key.first & (self.bank == bank)
             m.d.sync += [taken[bank].eq((taken[bank] | begun) & ~self.release[bank]),

@@ -9,7 +9,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value, s
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
-from tilewright.rtl.attention.rescale import ScaledSums, ShiftedSums
+from tilewright.rtl.attention.rescale import Rescale, ShiftedSums
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.requantize import Requantize, requantize_latency
 from tilewright.rtl.units.pipeline import Stages
@@ -148,24 +148,27 @@ class KeyWeights(wiring.Component):
     (``rescale``), and the total of the weights. Keys come at least as many cycles apart as there are rows. ``biased``
     scores are ``clamp(scaled + added)``, where row k's ``added`` comes ``1 + k + scale_latency(score_width)`` cycles after
     ``valid``.
+
+    With 2 ``passes`` all keys of a tile come twice, ``second`` is high the second time, and only then is there an entry.
     """
 
-    def __init__(self, *, rows: int, score_width: int, weight_width: int, total_width: int, rescale: ShiftedSums | ScaledSums,
-                 weigh_latency: int, biased: bool, target: str) -> None:
+    def __init__(self, *, rows: int, score_width: int, weight_width: int, total_width: int, rescale: Rescale,
+                 weigh_latency: int, biased: bool, target: str, passes: int = 1) -> None:
         self.rows = rows
         self.score_width = score_width
         self.rescale = rescale
         self.target = target
         self.weigh_latency = weigh_latency
         self.biased = biased
+        self.passes = passes
         super().__init__({
-            **({"added": In(SCALED)} if biased else {}),
+            **({"added": In(SCALED)} if biased else {}), **({"second": In(1)} if passes == 2 else {}),
             "valid": In(1), "scores": In(data.ArrayLayout(signed(score_width), rows)), "visible": In(rows), "first": In(1),
             "multiplier": In(MULTIPLIER_BITS), "shift": In(6), "offer": Out(rows),
             "entry": Out(data.StructLayout({"weight": weight_width, **rescale.fields, "total": total_width}))})
 
     @abstractmethod
-    def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value) -> Mapping[str, Value]:
+    def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value, second: Value) -> Mapping[str, Value]:
         """The fields of ``entry``, ``weigh_latency`` cycles after a row's scaled ``score``; ``turn`` has the row's bit set."""
 
     def elaborate(self, platform: object) -> Module:
@@ -187,9 +190,17 @@ class KeyWeights(wiring.Component):
         if self.biased:
             score, latency = self._biased(m, score), latency + BIAS_LATENCY
         turn_scaled = delayed(m, turn, latency, "turn", reset=True)
+        second: Value = Const(1, 1)
+        offered = turn_scaled
+        if self.passes == 2:
+            kept = Signal(reset_less=True, name="key_second")
+            with m.If(self.valid):
+                m.d.sync += kept.eq(self.second)
+            second = delayed(m, kept, latency, "second")
+            offered = turn_scaled & second.replicate(self.rows)
         fields = self.weigh(m, score, turn_scaled, delayed(m, visible[0], latency, "visible"),
-                            delayed(m, first, latency, "first"))
-        m.d.comb += [self.offer.eq(delayed(m, turn_scaled, self.weigh_latency, "offer", reset=True)),
+                            delayed(m, first, latency, "first"), second)
+        m.d.comb += [self.offer.eq(delayed(m, offered, self.weigh_latency, "offer", reset=True)),
                      *(self.entry[name].eq(value) for name, value in fields.items())]
         return m
 
@@ -214,7 +225,7 @@ class OctaveWeights(KeyWeights):
             rows=rows, score_width=score_width, weight_width=self.state.weight_width, total_width=total_width,
             rescale=ShiftedSums(drop_max=drop_max), weigh_latency=OCTAVE_LATENCY, biased=biased, target=target)
 
-    def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value) -> Mapping[str, Value]:
+    def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value, second: Value) -> Mapping[str, Value]:
         m.submodules.exponential = exponential = self.exponential
         m.submodules.row_state = state = self.state
         turn_late = delayed(m, turn, EXPONENTIAL_LATENCY, "turn_late", reset=True)

@@ -10,7 +10,8 @@ stream     order, outermost first
 =========  =====================================================================
 q, result  ``order`` rows: kv head, row, chunk of the row
            ``order`` tiles: kv head, tile, head of the group, chunk, position
-k, v       kv head, tile of ``tile_q`` rows, key that the tile meets, chunk
+k          kv head, tile of ``tile_q`` rows, pass of ``passes``, key that the tile meets, chunk
+v          as k, in one pass
 bias       head, distance from query to key; an entry a beat, of jobs that load one
 =========  =====================================================================
 """
@@ -58,6 +59,7 @@ class AttentionPorts:
     heads: int
     kv_heads: int
     tile_q: int
+    passes: int
     order: str
     mask: dict[str, str | int]
     limits: dict[str, int]
@@ -123,7 +125,8 @@ class AttentionPorts:
         if stream == "bias":
             return prod(self.bias) if self.bias and job.load_bias else 0
         tiles = -(-job.queries * self.group // self.tile_q)
-        return self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(tiles)) * self.chunks
+        keys = self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(tiles)) * self.chunks
+        return keys * self.passes if stream == "k" else keys
 
     def index(self, job: Job, beat: int, lane: int) -> tuple[int, int, int]:
         """Head, position among the queries and element in lane ``lane`` of the job's result beat ``beat``."""

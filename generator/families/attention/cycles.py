@@ -36,7 +36,8 @@ class CycleEngine:
     """What decides the schedule; latencies are those of ``tilewright.rtl.attention``."""
 
     spec: AttentionSpec
-    loop: int           # of the running sums: from an addition to the next one, and to their bank being read
+    loop: int           # of the running sums: from an addition to the next one
+    settling: int       # from the last addition to a sum to its bank being read
     interval: int       # cycles from one key to the next
     key_latency: int    # from a key's last score step to the first step of its values
     slots: int          # keys whose weights are on their way
@@ -112,7 +113,7 @@ def _job(engine: CycleEngine, time: _Timeline, job: JobShape) -> JobCycles:
     assert first is not None
     done = time.read + engine.result_latency
     time.done = [time.done[1], done]
-    return JobCycles(first, time.scored[1], done, spec.kv_heads * sum(counts) * spec.chunks)
+    return JobCycles(first, time.scored[1], done, spec.passes * spec.kv_heads * sum(counts) * spec.chunks)
 
 
 def _tile_rows(spec: AttentionSpec, job: JobShape) -> list[int]:
@@ -125,25 +126,33 @@ def _keys(engine: CycleEngine, time: _Timeline, count: int) -> int:
     """The keys of one tile, scores and values; the first score step."""
     chunks = engine.spec.chunks
     first, ended = 0, time.scored[1]
-    for number in range(count):
-        slot = time.keys % engine.slots
-        key = max(ended + 1, time.freed[slot] + 1)
-        values = max(time.values + engine.loop, time.valued + 1)
+    for number in range(engine.spec.passes * count):
+        again = number - (engine.spec.passes - 1) * count  # which key of the pass that weighs them
+        key = ended + 1
+        if again >= 0:
+            key = max(key, time.freed[time.keys % engine.slots] + 1)
         if number == 0:
-            key = max(key, time.walked + 1, time.loaded + 1)
-            values = max(values, time.released[0] + 1)
-            first = key
+            first = key = max(key, time.walked + 1, time.loaded + 1)
         ended = max(key + chunks - 1, ended + engine.interval)
-        time.values = max(values, ended + engine.key_latency)
-        time.valued = time.freed[slot] = time.values + chunks - 1
-        time.keys += 1
+        if again >= 0:
+            _values(engine, time, ended, begins=again == 0)
     time.scored = [time.scored[1], ended]
     return first
 
 
+def _values(engine: CycleEngine, time: _Timeline, scored: int, *, begins: bool) -> None:
+    """The values of one key, whose last score step is that of cycle ``scored``; ``begins``: of a tile's first key."""
+    values = max(time.values + engine.loop, time.valued + 1)
+    if begins:
+        values = max(values, time.released[0] + 1)
+    time.values = max(values, scored + engine.key_latency)
+    time.valued = time.freed[time.keys % engine.slots] = time.values + engine.spec.chunks - 1
+    time.keys += 1
+
+
 def _drain(engine: CycleEngine, time: _Timeline, rows: int) -> None:
     """A finished tile: each row divided while the one before is read; in the order of tiles, while the tile before is."""
-    owned = time.valued + engine.loop
+    owned = time.valued + engine.settling
     whole = engine.spec.order == "tiles"
     for _ in range(rows):
         start = max(owned, time.taken)

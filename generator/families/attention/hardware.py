@@ -10,6 +10,7 @@ from tilewright.rtl.attention.bias_table import Bias
 from tilewright.rtl.attention.engine import AttentionEngine, key_timing
 from tilewright.rtl.attention.normalize_rows import RESULT_LATENCY, division_cycles
 from tilewright.rtl.attention.rotary import Turns, rotary_latency
+from tilewright.rtl.attention.softmax import Softmax
 from tilewright.rtl.attention.tile_walker import Mask
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.stream_top import StreamTop
@@ -19,14 +20,18 @@ def _shape(number: IntFormat) -> Shape:
     return Shape(number.width, number.signed)
 
 
+def _softmax(spec: AttentionSpec) -> Softmax:
+    return Softmax(
+        octave=spec.octave, fraction=spec.fraction, mantissa_bits=spec.mantissa_bits, guard_bits=spec.guard_bits,
+        table=spec.table, total_width=spec.total_width, passes=spec.passes, parabola=spec.parabola)
+
+
 def engine(spec: AttentionSpec, *, target: str = "generic") -> AttentionEngine:
     """The engine that ``spec`` describes."""
     return AttentionEngine(
         rows=spec.tile_q, lanes=spec.lanes, chunks=spec.chunks, group=spec.group, kv_heads=spec.kv_heads, query=_shape(spec.q),
-        key=_shape(spec.k), value=_shape(spec.v), out=_shape(spec.out), score_width=spec.score_width, fraction=spec.fraction,
-        mantissa_bits=spec.mantissa_bits, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
-        total_width=spec.total_width, mask=Mask(spec.mask.kind, **spec.mask.numbers),
-        bias=Bias(*spec.bias_shape) if spec.bias_shape else None,
+        key=_shape(spec.k), value=_shape(spec.v), out=_shape(spec.out), score_width=spec.score_width, softmax=_softmax(spec),
+        mask=Mask(spec.mask.kind, **spec.mask.numbers), bias=Bias(*spec.bias_shape) if spec.bias_shape else None,
         rotary=Turns(*spec.rotary_tables()) if spec.rotary else None, limits=(spec.limits.queries, spec.limits.keys),
         order=spec.order, target=target)
 
@@ -40,10 +45,9 @@ def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:
 def cycle_engine(spec: AttentionSpec) -> CycleEngine:
     """``spec`` as the cycle model sees it."""
     timing = key_timing(
-        octave=spec.octave, lanes=spec.lanes, rows=spec.tile_q, chunks=spec.chunks, score_width=spec.score_width,
-        weight_width=spec.weight_width, total_width=spec.total_width, biased=spec.bias is not None,
-        lead=rotary_latency(spec.limits.keys) if spec.rotary else 0)
+        softmax=_softmax(spec), lanes=spec.lanes, rows=spec.tile_q, chunks=spec.chunks, score_width=spec.score_width,
+        biased=spec.bias is not None, lead=rotary_latency(spec.limits.keys) if spec.rotary else 0)
     return CycleEngine(
-        spec=spec, loop=timing.loop, interval=timing.interval, key_latency=timing.latency, slots=timing.slots,
-        division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,
+        spec=spec, loop=timing.loop, settling=timing.settling, interval=timing.interval, key_latency=timing.latency,
+        slots=timing.slots, division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,
         bias_entries=math.prod(spec.bias_shape) if spec.bias_shape else 0)

@@ -18,8 +18,9 @@ TILE_KEYS = {  # C++: keys that a tile with queries at positions low to high mee
 
 def harness(ports: AttentionPorts) -> dict[str, Any]:
     """What ``templates/sim/harness.cpp.j2`` needs."""
-    rows, keys = f"job.queries * {ports.heads * ports.chunks}", _key_beats(ports)
-    inputs = [_operand("q", ports.q, rows), _operand("k", ports.k, keys), _operand("v", ports.v, keys)]
+    rows = f"job.queries * {ports.heads * ports.chunks}"
+    inputs = [_operand("q", ports.q, rows), _operand("k", ports.k, _key_beats(ports, ports.passes)),
+              _operand("v", ports.v, _key_beats(ports, 1))]
     if ports.bias:
         inputs.append(_operand("bias", BIAS_LANES, f"job.load_bias ? {math.prod(ports.bias)} : 0"))
     result = Result(ports.result.lanes, ports.result.width, ports.result.signed, rows)
@@ -30,8 +31,8 @@ def _operand(name: str, shape: Lanes, beats: str) -> Input:
     return Input(name, lanes(shape.lanes, shape.width), beats, has_last=True)
 
 
-def _key_beats(ports: AttentionPorts) -> str:
-    """C++ expression: beats of keys, or of values, for ``job``."""
+def _key_beats(ports: AttentionPorts, passes: int) -> str:
+    """C++ expression: beats of keys, or of values, for ``job``, each tile's ``passes`` times."""
     count = TILE_KEYS[str(ports.mask["kind"])].format(**ports.mask)
     position = f"/ {ports.group} + job.keys - job.queries"
     return f"""[&] {{
@@ -42,5 +43,5 @@ def _key_beats(ports: AttentionPorts) -> str:
         [[maybe_unused]] const int64_t high = (std::min<int64_t>(first + {ports.tile_q}, rows) - 1) {position};
         keys += {count};
     }}
-    return keys * {ports.kv_heads * ports.chunks};
+    return keys * {passes * ports.kv_heads * ports.chunks};
 }}()"""

@@ -9,6 +9,7 @@ LOG2E_BITS = 16         # behind the binary point of LOG2E
 OUT_SCALE_FRACTION = 12
 MEAN_FRACTION = 10      # what a sum of values keeps behind the binary point on its way to the division
 RECIPROCAL_BITS = 17    # a scale of 16 bits over a divisor in [1/2, 1)
+PARABOLA_OCTAVES = 30   # beyond them I-BERT's exponential of a distance is that of the last
 TABLE_ENTRIES_PER_LINE = 12
 
 
@@ -54,6 +55,7 @@ def _structure(spec: AttentionSpec) -> dict[str, Any]:
         "by_tiles": spec.order == "tiles",
         "tile_positions": spec.tile_positions,
         "chunks": spec.chunks,
+        "passes": spec.passes,
         "all_lanes": (1 << spec.lanes) - 1,
         "limit_queries": spec.limits.queries,
         "limit_keys": spec.limits.keys,
@@ -116,15 +118,12 @@ def _lines(table: tuple[int, ...]) -> list[list[int]]:
 
 
 def _softmax(spec: AttentionSpec) -> dict[str, Any]:
-    """The exponential's table and widths; ``rising`` mantissas are at least 1, the others at most 1.
-
-    ``online`` weights refer to the greatest score of a row and not to the greatest octave.
-    """
+    """The exponential's table and widths; ``rising`` mantissas are at least 1, the others at most 1."""
     logarithm = IntFormat(spec.scaled_width, signed=True)
     table = spec.table
     return {
         "rising": spec.octave == "below",
-        "online": spec.octave == "none",
+        **_weights(spec),
         "fraction": spec.fraction,
         "logarithm_width": logarithm.width,
         "logarithm_low": logarithm.low,
@@ -144,3 +143,20 @@ def _softmax(spec: AttentionSpec) -> dict[str, Any]:
         "table_width": spec.mantissa_bits + 2,
         "table_lines": _lines(table),
     }
+
+
+def _weights(spec: AttentionSpec) -> dict[str, Any]:
+    """How weights come about: the ``form`` names a template. With ``clamps`` a mean may leave the bounds of its values."""
+    if spec.octave != "none":
+        return {"form": "octaves", "clamps": False, "parabola": False, "weight_most": 2}
+    if spec.passes == 1:
+        return {"form": "online", "clamps": True, "parabola": False, "weight_most": 1}
+    found = {"form": "maximum_first", "clamps": False, "parabola": spec.parabola is not None, "weight_most": 1}
+    if spec.parabola is None:
+        return found
+    ln2, linear, constant = spec.parabola
+    width = constant.bit_length()
+    return found | {
+        "weight_most": constant >> width - spec.weight_width, "parabola_ln2": ln2, "parabola_linear": linear,
+        "parabola_constant": constant, "parabola_width": width, "parabola_limit": PARABOLA_OCTAVES * ln2,
+        "parabola_limit_width": max((PARABOLA_OCTAVES * ln2).bit_length(), spec.scaled_width)}

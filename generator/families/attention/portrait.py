@@ -27,11 +27,15 @@ _EXPONENTIALS = {
     "two_pass": "a mantissa from 1 to 2 and an octave rounded down",
     "online_shift": "a mantissa from 1/2 to 1 and an octave rounded up",
     "online": "of scores below the greatest so far",
+    "three_pass": "of scores below the greatest of all",
+    "ibert": "of scores below the greatest of all: I-BERT's parabola, 15 bit",
 }
 _WEIGHTS = {
     "two_pass": "Weights are a mantissa and a power of two",
     "online_shift": "Weights are a mantissa and a power of two",
     "online": "Where the greatest score rises, a product lowers what was summed before",
+    "three_pass": "The greatest score of a row comes first, so no sum is ever lowered",
+    "ibert": "The greatest score of a row comes first, so no sum is ever lowered",
 }
 
 
@@ -42,7 +46,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
         title=f"{_heads(spec)} of {spec.head_dim}, {spec.tile_q} \u00d7 {spec.lanes} streaming attention",
         sentence=(
             f"O = softmax(Q \u00d7 K\u1d40) \u00d7 V: {spec.q} queries in tiles of {spec.tile_q} rows stay while {spec.k} keys "
-            f"and {spec.v} values stream past once for each tile. {_WEIGHTS[spec.algorithm]}, rows are divided "
+            f"{_streams(spec)} for each tile. {_WEIGHTS[spec.algorithm]}, rows are divided "
             f"by their sum at the end, and no memory grows with the sequence."
         ),
         facts=(
@@ -53,7 +57,8 @@ def portrait(spec: AttentionSpec) -> Portrait:
             ("Mask", f"{spec.mask.kind}: a query sees {mask}"),
             *_positions(spec),
             ("Scores", f"{spec.q} \u00d7 {spec.k} in {spec.score_width} bit, scaled to 16, {spec.fraction} of them a fraction"),
-            ("Exponential", f"{_EXPONENTIALS[spec.algorithm]}; {1 << spec.table_bits} intervals, {spec.mantissa_bits} bit"),
+            ("Exponential", _EXPONENTIALS[spec.algorithm]
+             + (f"; {1 << spec.table_bits} intervals, {spec.mantissa_bits} bit" if spec.has_table else "")),
             ("Sums", f"weights in {spec.total_width} bit, weighted values in {spec.accumulator_width}"),
             ("On chip", f"{spec.on_chip_bits / 8192:.1f} KiB of queries, sums and row state"),
             ("Jobs up to", f"{spec.limits.queries} queries, {spec.limits.keys} keys"),
@@ -69,9 +74,13 @@ def portrait(spec: AttentionSpec) -> Portrait:
         work=lambda job: work(spec, job),
         engine="engine",
         size="queries \u00d7 keys",
-        padding="multiplying masked pairs and rows that a tile lacks",
+        padding="multiplying masked pairs and rows that a tile lacks" + (", and scores again" if spec.passes > 1 else ""),
         idle="filling, draining, between one key and the next",
     )
+
+
+def _streams(spec: AttentionSpec) -> str:
+    return f"stream past twice and {spec.v} values once" if spec.passes > 1 else f"and {spec.v} values stream past once"
 
 
 def work(spec: AttentionSpec, job: Mapping[str, Any]) -> Work:

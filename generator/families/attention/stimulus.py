@@ -157,7 +157,7 @@ class Stimulus:
     def _is_large(self, shape: JobFields, cycles: int) -> bool:
         """Whether a job takes more than about ``cycles``, or more operands than a case should hold."""
         spec = self.spec
-        streamed = spec.kv_heads * int(tile_keys(spec, shape.queries, shape.keys).sum()) * spec.interval
+        streamed = spec.passes * spec.kv_heads * int(tile_keys(spec, shape.queries, shape.keys).sum()) * spec.interval
         return (streamed + spec.heads * shape.queries * spec.chunks > cycles
                 or spec.kv_heads * shape.keys * spec.head_dim > MAX_ELEMENTS)
 

@@ -66,7 +66,7 @@ class Streaming(Schedule):
     def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
         from tilewright.families.attention.vectors import pack_keys, pack_rows
 
-        beats = {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries),
+        beats = {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries, passes=spec.passes),
                  "v": pack_keys(spec, job.v, job.queries)}
         return beats | {"bias": job.bias.reshape(-1, 1)} if job.bias is not None and job.load_bias else beats
 

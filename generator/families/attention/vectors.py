@@ -1,8 +1,8 @@
 """Queries, keys and values to beats and results back; the vector files hold the same beats.
 
 A kv head's rows are its (position, head of the group) pairs, heads inside; ``tile_q`` of them make a tile, and each tile
-meets its keys once, so keys and values are sent once for every tile. Queries and results come row by row, or, in the
-``order`` of tiles, a chunk of every position of a tile after the other.
+meets its values once and its keys once or twice, so they are sent as often for every tile. Queries and results come row by
+row, or, in the ``order`` of tiles, a chunk of every position of a tile after the other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -77,21 +77,21 @@ def unpack_rows(shape: EngineShape, beats: ArrayLike, queries: int) -> IntArray:
     return result
 
 
-def met_keys(shape: EngineShape, queries: int, keys: int) -> list[int]:
-    """The keys that the tiles of one kv head meet, one tile behind the other."""
+def met_keys(shape: EngineShape, queries: int, keys: int, *, passes: int = 1) -> list[int]:
+    """The keys that the tiles of one kv head meet, one tile behind the other, those of a tile ``passes`` times."""
     rows = queries * shape.group
     before = keys - queries
     met: list[int] = []
     for first in range(0, rows, shape.tile_q):
         last = min(first + shape.tile_q, rows) - 1
-        met += tile_keys(shape.mask, first // shape.group + before, last // shape.group + before, keys)
+        met += passes * tile_keys(shape.mask, first // shape.group + before, last // shape.group + before, keys)
     return met
 
 
-def pack_keys(shape: EngineShape, keys: ArrayLike, queries: int) -> IntArray:
-    """Keys or values (kv_heads, keys, head_dim) as beats, (beats, lanes): by kv head, tile, key, chunk."""
+def pack_keys(shape: EngineShape, keys: ArrayLike, queries: int, *, passes: int = 1) -> IntArray:
+    """Keys or values (kv_heads, keys, head_dim) as beats, (beats, lanes): by kv head, tile, pass, key, chunk."""
     array = np.asarray(keys, np.int64)
-    return array[:, met_keys(shape, queries, array.shape[1])].reshape(-1, shape.lanes)
+    return array[:, met_keys(shape, queries, array.shape[1], passes=passes)].reshape(-1, shape.lanes)
 
 
 @dataclass(frozen=True)

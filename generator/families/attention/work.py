@@ -41,12 +41,12 @@ def useful_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
 
 
 def padded_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
-    """Multiplications of a job with every row of every tile counted for every key that streams past it."""
-    return 2 * spec.kv_heads * spec.head_dim * spec.tile_q * int(tile_keys(spec, queries, keys).sum())
+    """Multiplications of a job with every row of every tile counted for every key, each time it streams past, and value."""
+    return (spec.passes + 1) * spec.kv_heads * spec.head_dim * spec.tile_q * int(tile_keys(spec, queries, keys).sum())
 
 
 def moved_bits(spec: AttentionSpec, queries: int, keys: int) -> int:
-    """Bits at the ports: queries in and results out once, keys and values once for every tile that they stream past."""
-    passes = spec.kv_heads * int(tile_keys(spec, queries, keys).sum())
+    """Bits at the ports: queries in and results out once, keys and values as often as they stream past a tile."""
+    pairs = spec.kv_heads * int(tile_keys(spec, queries, keys).sum())
     rows = spec.heads * queries
-    return spec.head_dim * (rows * (spec.q.width + spec.out.width) + passes * (spec.k.width + spec.v.width))
+    return spec.head_dim * (rows * (spec.q.width + spec.out.width) + pairs * (spec.passes * spec.k.width + spec.v.width))
