@@ -27,6 +27,7 @@ family: attention
 model: {model}
 engine: {engine}
 mask: {mask}
+softmax: {softmax}
 limits: {{queries: 12, keys: 20}}
 workload: [{{queries: 3, keys: 5}}, {{queries: 1, keys: 9}}]
 """
@@ -36,8 +37,8 @@ SHAPES = ((1, 1), (3, 5), (5, 5), (7, 20), (12, 12))
 
 
 def text_of(name: str = "attention_tiny", *, model: str = "{head_dim: 8, heads: 4, kv_heads: 2}",
-            engine: str = "{tile_q: 2, lanes: 4}", mask: str = "{kind: causal}") -> str:
-    return DESIGN.format(name=name, model=model, engine=engine, mask=mask)
+            engine: str = "{tile_q: 2, lanes: 4}", mask: str = "{kind: causal}", softmax: str = "{}") -> str:
+    return DESIGN.format(name=name, model=model, engine=engine, mask=mask, softmax=softmax)
 
 
 def design(**changes: str) -> Design:
@@ -311,6 +312,16 @@ def test_the_work_of_a_job_counts_keys_and_values_once_for_every_tile() -> None:
     work = family_of(spec).portrait(spec).work({"queries": 3, "keys": 5})
     assert work.bytes_moved == 4 * 3 * 8 * 2 + 2 * (3 + 4 + 5) * 8 * 2
     assert work.padded_macs == work.macs == 2 * 4 * 8 * (3 + 4 + 5)
+
+
+@pytest.mark.parametrize("algorithm", ["three_pass", "ibert"])
+def test_scores_of_a_key_that_comes_twice_are_twice_the_work_and_the_words(algorithm: str) -> None:
+    spec = design(softmax=f"{{algorithm: {algorithm}}}").spec
+    portrait = family_of(spec).portrait(spec)
+    work = portrait.work({"queries": 3, "keys": 5})
+    assert work.bytes_moved == 4 * 3 * 8 * 2 + 2 * (3 + 4 + 5) * 8 * 3
+    assert work.macs == 2 * 4 * 8 * (3 + 4 + 5) and work.padded_macs == 3 * 4 * 8 * (3 + 4 + 5)
+    assert "keys stream past twice and int8 values once" in portrait.sentence and "scores again" in portrait.padding
 
 
 def test_the_same_design_gives_the_same_bytes(tmp_path: Path) -> None:

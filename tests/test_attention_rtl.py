@@ -104,13 +104,15 @@ def test_a_workload_that_ends_before_a_reset_could_come_is_verified(tmp_path: Pa
     assert any(check.name == "rtl == golden after reset in cycle 7: workload" for check in outcome.checks)
 
 
+@pytest.mark.parametrize(("algorithm", "times"), [("two_pass", 2), ("three_pass", 3), ("ibert", 3)])
 @pytest.mark.parametrize("length", [1, 4, 7, 9])
-def test_keys_and_values_come_once_for_each_tile(length: int) -> None:
-    spec = design_of(PLAIN).spec
+def test_keys_and_values_come_once_for_each_tile_and_keys_twice_where_their_maximum_comes_first(
+        length: int, algorithm: str, times: int) -> None:
+    spec = design_of(PLAIN | {"algorithm": algorithm}).spec
     job = Stimulus(spec, np.random.default_rng(1)).job(length, length)
     files = case_files(spec, Case("square", (job,)))
     words = sum(files[f"{stream}.txt"].count("\n") * spec.lanes for stream in ("q", "k", "v", "result"))
-    assert words == length * spec.head_dim * (2 + 2 * -(-length // spec.tile_q))
+    assert words == length * spec.head_dim * (2 + times * -(-length // spec.tile_q))
 
 
 def memories(design: Design) -> dict[str, tuple[int, int]]:

@@ -212,7 +212,8 @@ REFUSED: list[tuple[Any, ...]] = [  # blocks, texts
      "softmax.guard_bits: 4 with mantissa_bits 8 and limits.keys 1 makes a sum of 13 bits; the divider needs 17: "
      "raise it to 8"),
     ({"softmax": {"algorithm": "tree_pass"}},
-     "softmax.algorithm: 'tree_pass' is not one of two_pass, online_shift, online, three_pass, ibert; did you mean 'three_pass'?"),
+     "softmax.algorithm: 'tree_pass' is not one of two_pass, online_shift, online, three_pass, ibert; did you mean "
+     "'three_pass'?"),
     ({"softmax": {"algorithm": "ibert", "mantissa_bits": 12, "table_bits": 5}},
      "softmax.mantissa_bits: 12 with algorithm ibert, which has no mantissa_bits; remove it, or write algorithm: two_pass or "
      "online_shift or online or three_pass",

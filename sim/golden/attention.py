@@ -249,8 +249,8 @@ def attention_reference(
     """:func:`attention` once more, tile by tile on Python integers of any size.
 
     AssertionError where a number does not fit the width that the engine gives it: sums of ``value_width`` bits more than
-    ``total_width``, means of 10 more than ``value_width``, a reciprocal of 17. With ``octave`` "none" and one pass sums have one
-    bit to spare, so that they and a factor make 64, and means need one more before they are clamped.
+    ``total_width``, means of 10 more than ``value_width``, a reciprocal of 17. With ``octave`` "none" and one pass sums have
+    one bit to spare, so that they and a factor make 64, and means need one more before they are clamped.
     """
     queries, keys, values = (np.asarray(array).tolist() for array in (q, k, v))
     kv_heads, group, count, length = len(keys), len(queries) // len(keys), len(queries[0]), len(keys[0])
