@@ -268,7 +268,7 @@ def attention_error() -> list[dict[str, Any]]:
     from tilewright.units.error_plot import error_plot
 
     rows = []
-    for algorithm in ("two_pass", "online_shift", "online"):
+    for algorithm in ("two_pass", "online_shift", "online", "three_pass", "ibert"):
         for length in (16, 64, 256, 1024):
             error = np.abs(_attention_error(algorithm, "none", 64, length))
             rows.append({"algorithm": algorithm, "keys": length, "largest": round(float(error.max()), 4),
