@@ -109,7 +109,7 @@ class MaximumFirstWeights(KeyWeights):
         latency = MAXIMUM_LATENCY + exponential.LATENCY
         turn_late = delayed(m, turn & second.replicate(len(turn)), latency, "turn_late", reset=True)
         m.d.comb += [
-            maximum.valid.eq(turn.any() & ~second), maximum.row.eq(row_index(turn)), maximum.visible.eq(visible),
+            maximum.valid.eq(turn.any()), maximum.row.eq(row_index(turn)), maximum.visible.eq(visible),
             maximum.first.eq(first & ~second), maximum.score.eq(score), exponential.fall.eq(maximum.fall),
             state.valid.eq(turn_late.any()), state.row.eq(row_index(turn_late)),
             state.visible.eq(delayed(m, visible, latency, "visible_late")),
