@@ -100,7 +100,8 @@ class MaximumFirstWeights(KeyWeights):
         self.state = RowSum(rows=rows, weight_width=weight_width, total_width=total_width)
         super().__init__(
             rows=rows, score_width=score_width, weight_width=weight_width, total_width=total_width, rescale=PlainSums(),
-            weigh_latency=maximum_first_latency(exponential_latency=exponential.LATENCY), biased=biased, target=target, passes=2)
+            weigh_latency=maximum_first_latency(exponential_latency=exponential.LATENCY), biased=biased, target=target,
+            passes=2)
 
     def weigh(self, m: Module, score: Value, turn: Value, visible: Value, first: Value, second: Value) -> Mapping[str, Value]:
         m.submodules.maximum = maximum = self.maximum
