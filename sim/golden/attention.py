@@ -123,7 +123,7 @@ def attention(
         What joins a scaled score, by the distance from the query to the key, from -D or less to D or more.
     """
     queries, keys, values = (np.asarray(array).astype(np.int64) for array in (q, k, v))
-    heads, count, head_dim = _checked_shape(queries, keys, values)
+    heads, count, head_dim = checked_shape(queries, keys, values)
     length, group = keys.shape[1], heads // keys.shape[0]
     position = np.arange(count) + length - count
     level = np.full((count, heads), LOWEST)
@@ -157,8 +157,8 @@ def attention(
             total[run] = form.lowered(total[run], above - level[run]) + weight
             sums[run] = form.lowered(sums[run], (above - level[run])[:, :, None]) + weight[:, :, None] * value
             level[run] = above
-    return _normalised(total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low,
-                       high=high).transpose(1, 0, 2)
+    return normalised(total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low,
+                      high=high).transpose(1, 0, 2)
 
 
 def _form(
@@ -182,7 +182,8 @@ def bias_of(table: ArrayLike, position: ArrayLike, key: ArrayLike, heads: int) -
     return entries[:, np.clip(distance, -reach, reach) + reach]
 
 
-def _checked_shape(queries: IntArray, keys: IntArray, values: IntArray) -> tuple[int, int, int]:
+def checked_shape(queries: IntArray, keys: IntArray, values: IntArray) -> tuple[int, int, int]:
+    """Heads, queries and head_dim, of operands whose shapes fit together."""
     fits = (queries.ndim == keys.ndim == 3 and keys.shape == values.shape and queries.shape[2] == keys.shape[2]
             and all(queries.shape) and all(keys.shape) and queries.shape[0] % keys.shape[0] == 0)
     if not fits:
@@ -205,17 +206,18 @@ def _scores(queries: IntArray, keys: IntArray, group: int) -> IntArray:
     return products.reshape(queries.shape[0], queries.shape[1], -1).transpose(1, 0, 2).astype(np.int64)
 
 
-def _normalised(total: IntArray, sums: IntArray, *, out_scale: int, total_width: int, value_width: int, low: int, high: int,
-                ) -> IntArray:
+def normalised(total: IntArray, sums: IntArray, *, out_scale: int, total_width: int, value_width: int, low: int, high: int,
+               ) -> IntArray:
+    """Sums (..., head_dim) over their totals (...), scaled and rounded; 0 where a total is."""
     if int(total.max()) >> total_width:
         raise ValueError(f"a sum of weights needs {int(total.max()).bit_length()} bits; total_width is {total_width}")
     some = np.maximum(total, 1)
     places = total_width - np.frexp(some.astype(np.float64))[1]  # exact: sums of weights have fewer bits than a significand
     factor = (np.int64(out_scale) << total_width) // (some << places)
     limit = 1 << value_width - 1 + VALUE_FRACTION_BITS
-    mean = np.clip((sums << places[:, :, None]) >> (total_width - VALUE_FRACTION_BITS), -limit, limit - 1)
-    result = requantize(mean * factor[:, :, None], multiplier=1, shift=VALUE_FRACTION_BITS + OUT_SCALE_BITS, low=low, high=high)
-    return np.where(total[:, :, None] > 0, result, 0)
+    mean = np.clip((sums << places[..., None]) >> (total_width - VALUE_FRACTION_BITS), -limit, limit - 1)
+    result = requantize(mean * factor[..., None], multiplier=1, shift=VALUE_FRACTION_BITS + OUT_SCALE_BITS, low=low, high=high)
+    return np.where(total[..., None] > 0, result, 0)
 
 
 def float_attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_scale: float, out_scale: float,
