@@ -1,6 +1,7 @@
 """Fixed delays."""
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.lib.memory import Memory
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str, *, reset: bool = False, own: bool = False) -> Value:
@@ -16,3 +17,16 @@ def delayed(m: Module, value: Value, cycles: int, name: str, *, reset: bool = Fa
         m.d.sync += stage.eq(value)
         value = stage
     return value
+
+
+def delayed_in_memory(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """``value`` as it was ``cycles`` clock cycles ago, at least 2: words of a memory instead of ranks of registers."""
+    if cycles < 2:
+        raise ValueError(f"cycles must be at least 2, not {cycles!r}")
+    depth = cycles - 1  # a word is read in the cycle in which it is written anew; the register behind is one cycle more
+    m.submodules[name] = memory = Memory(shape=unsigned(len(value)), depth=depth, init=[])
+    write, read = memory.write_port(), memory.read_port(domain="comb")
+    place = Signal(range(depth), name=f"{name}_place")
+    m.d.sync += place.eq(Mux(place == depth - 1, 0, place + 1))
+    m.d.comb += [write.en.eq(1), write.addr.eq(place), write.data.eq(value), read.addr.eq(place)]
+    return delayed(m, read.data, 1, name)
