@@ -10,7 +10,8 @@ stream     order, outermost first
 =========  =====================================================================
 q, result  ``order`` rows: kv head, row, chunk of the row
            ``order`` tiles: kv head, tile, head of the group, chunk, position
-k          kv head, tile of ``tile_q`` rows, pass of ``passes``, key that the tile meets, chunk
+k          kv head, tile of ``tile_q`` rows, pass of ``passes``, key that the tile meets, chunk;
+           schedule window_ring: kv head, key that any query of the job sees, chunk
 v          as k, in one pass
 bias       head, distance from query to key; an entry a beat, of jobs that load one
 =========  =====================================================================
@@ -55,6 +56,7 @@ class AttentionPorts:
 
     design: str
     module: str
+    schedule: str
     head_dim: int
     heads: int
     kv_heads: int
@@ -96,6 +98,16 @@ class AttentionPorts:
         """Whether a job must have at least as many keys as queries."""
         return self.mask["kind"] != "none" or bool(self.bias) or self.rotary
 
+    @property
+    def is_ring(self) -> bool:
+        """Whether keys and values come once, into a ring of cores."""
+        return self.schedule == "window_ring"
+
+    @property
+    def cores(self) -> int:
+        """Of a ring."""
+        return int(self.mask["sink"]) + int(self.mask["window"])
+
     def to_json(self) -> str:
         """Text of ``design.json``."""
         return json.dumps({"ports": "attention_ports", **asdict(self)}, indent=2) + "\n"
@@ -124,6 +136,8 @@ class AttentionPorts:
             return job.queries * self.heads * self.chunks
         if stream == "bias":
             return prod(self.bias) if self.bias and job.load_bias else 0
+        if self.is_ring:
+            return self.kv_heads * (min(job.keys - job.queries + 1, self.cores) + job.queries - 1) * self.chunks
         tiles = -(-job.queries * self.group // self.tile_q)
         keys = self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(tiles)) * self.chunks
         return keys * self.passes if stream == "k" else keys
@@ -146,8 +160,10 @@ class AttentionPorts:
         return kv_head, (first + position) * self.group + member, chunk
 
     def unit(self, job: Job, beat: int, lane: int) -> str:
-        """The row of multipliers that made this value, and the tile in which it did."""
+        """The row of multipliers that made this value, and the tile in which it did; of a ring the query that met all cores."""
         _, row, _ = self._place(job, beat)
+        if self.is_ring:
+            return f"query {row}, lane {lane}"
         return f"tile {row // self.tile_q}, value row {row % self.tile_q}, lane {lane}"
 
     def divergence(

@@ -33,6 +33,9 @@ def _operand(name: str, shape: Lanes, beats: str) -> Input:
 
 def _key_beats(ports: AttentionPorts, passes: int) -> str:
     """C++ expression: beats of keys, or of values, for ``job``, each tile's ``passes`` times."""
+    if ports.is_ring:
+        return (f"(std::min<int64_t>(job.keys - job.queries + 1, {ports.cores}) + job.queries - 1) * "
+                f"{ports.kv_heads * ports.chunks}")
     count = TILE_KEYS[str(ports.mask["kind"])].format(**ports.mask)
     position = f"/ {ports.group} + job.keys - job.queries"
     return f"""[&] {{

@@ -3,9 +3,11 @@
 from tilewright.families.attention.schedule import Schedule
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.streaming import Streaming
+from tilewright.families.attention.window_ring import WindowRing
 
 SCHEDULES: dict[str, Schedule] = {schedule.name: schedule for schedule in (
     Streaming(),
+    WindowRing(),
 )}
 
 

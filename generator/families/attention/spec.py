@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 from tilewright.families.attention.fields import (
+    ENGINE_FIELDS,
     MASK_NUMBERS,
     MAX_JOBS,
     MAX_TILE_Q,
@@ -25,9 +26,11 @@ from tilewright.families.attention.fields import (
     Softmax,
     without_default,
 )
+from tilewright.families.attention.window_ring_fields import ring_problems
 from tilewright.formats import IntFormat, signed_width
 from tilewright.spec import Problem, Spec
 
+RING_INTERVAL = 4     # cycles from query to query in a ring, at least
 MIN_TOTAL_WIDTH = 17  # the divider's quotient has as many bits
 LOOPS = {  # cycles that a row's running sums take around: with a shift, a product, or neither
     "two_pass": 5, "online_shift": 5, "online": 6, "three_pass": 3, "ibert": 3}
@@ -77,7 +80,7 @@ class AttentionSpec(Spec):
 
     @property
     def schedule(self) -> str:
-        """`streaming`."""
+        """`streaming` or `window_ring`."""
         return self.engine.schedule
 
     @property
@@ -102,8 +105,18 @@ class AttentionSpec(Spec):
 
     @property
     def tile_q(self) -> int:
-        """Rows of a query tile: (position, head of the group) pairs that meet a key together."""
-        return self.engine.tile_q
+        """Rows of a query tile: (position, head of the group) pairs that meet a key together; 1 in a ring."""
+        return 1 if self.is_ring else self.engine.tile_q
+
+    @property
+    def is_ring(self) -> bool:
+        """Whether keys and values stay in a ring of cores while queries come past."""
+        return self.schedule == "window_ring"
+
+    @property
+    def cores(self) -> int:
+        """Of a ring: the keys that a query can see, each in a core of its own; else 0."""
+        return max(sum(self.mask.numbers.values()), 1) if self.is_ring else 0
 
     @property
     def lanes(self) -> int:
@@ -127,7 +140,12 @@ class AttentionSpec(Spec):
 
     @property
     def interval(self) -> int:
-        """Cycles from one key to the next: its beats, one score after another, or the loop of the running sums."""
+        """Cycles from one key to the next: its beats, one score after another, or the loop of the running sums.
+
+        In a ring from one query to the next: its beats, or RING_INTERVAL.
+        """
+        if self.is_ring:
+            return max(self.chunks, RING_INTERVAL)
         return max(self.chunks, self.tile_q, self.loop)
 
     @property
@@ -143,7 +161,7 @@ class AttentionSpec(Spec):
     @property
     def macs_per_cycle(self) -> int:
         """Multipliers of scores and values."""
-        return 2 * self.tile_q * self.lanes
+        return 2 * (self.cores if self.is_ring else self.tile_q) * self.lanes
 
     @property
     def needs_positions(self) -> bool:
@@ -298,8 +316,8 @@ class AttentionSpec(Spec):
 
     @property
     def total_width(self) -> int:
-        """Unsigned bits of a row's sum of weights over ``limits.keys`` keys."""
-        return self.weight_width + (self.limits.keys - 1).bit_length()
+        """Unsigned bits of a row's sum of weights over ``limits.keys`` keys, or over the cores of a ring."""
+        return self.weight_width + ((self.cores if self.is_ring else self.limits.keys) - 1).bit_length()
 
     @property
     def accumulator_width(self) -> int:
@@ -310,18 +328,23 @@ class AttentionSpec(Spec):
 
     @property
     def query_buffer_bits(self) -> int:
-        """Two banks of a tile's queries."""
-        return 2 * self.tile_q * self.head_dim * self.q.width
+        """Two banks of a tile's queries; a ring keeps none."""
+        return 0 if self.is_ring else 2 * self.tile_q * self.head_dim * self.q.width
 
     @property
     def accumulator_bits(self) -> int:
-        """Two banks of a tile's running sums: one is drained while the other fills."""
-        return 2 * self.tile_q * self.head_dim * self.accumulator_width
+        """Two banks of a tile's running sums: one is drained while the other fills; a ring keeps none."""
+        return 0 if self.is_ring else 2 * self.tile_q * self.head_dim * self.accumulator_width
 
     @property
     def row_state_bits(self) -> int:
-        """Octave or score, and sum of weights, of each row of a tile."""
-        return self.tile_q * (self.level_width + self.total_width)
+        """Octave or score, and sum of weights, of each row of a tile; a ring keeps none."""
+        return 0 if self.is_ring else self.tile_q * (self.level_width + self.total_width)
+
+    @property
+    def ring_bits(self) -> int:
+        """Two banks of a row of keys and of one of values in each core: one is read while the other is replaced."""
+        return 2 * self.cores * self.head_dim * (self.k.width + self.v.width)
 
     @property
     def bias_bits(self) -> int:
@@ -331,7 +354,7 @@ class AttentionSpec(Spec):
     @property
     def on_chip_bits(self) -> int:
         """All of the above: the number of keys enters by the logarithm in ``total_width`` alone."""
-        return self.query_buffer_bits + self.accumulator_bits + self.row_state_bits + self.bias_bits
+        return self.query_buffer_bits + self.accumulator_bits + self.row_state_bits + self.bias_bits + self.ring_bits
 
     # -- in words ------------------------------------------------------------------------------------
 
@@ -339,7 +362,10 @@ class AttentionSpec(Spec):
         """Model, engine, mask, bias, numbers, buffers and workload."""
         heads = f"{self.heads} query head{'s' if self.heads > 1 else ''}"
         mask = ", ".join([self.mask.kind, *(f"{name} {value}" for name, value in self.mask.numbers.items())])
-        sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits}
+        sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits,
+                 "keys and values": self.ring_bits}
+        engine = (f"{self.cores} cores x {self.lanes} lanes, a query" if self.is_ring
+                  else f"{self.tile_q} rows x {self.lanes} lanes, a key") + f" every {self.interval} cycles"
         bias = []
         if self.bias is not None and self.bias_shape is not None:
             sizes["bias"] = self.bias_bits
@@ -350,7 +376,7 @@ class AttentionSpec(Spec):
         largest = max(self.workload, key=lambda job: (job.queries * job.keys, job.keys))
         return [
             ("model", f"head_dim {self.head_dim}, {heads}, {self.group} to each head of keys and values"),
-            ("engine", f"{self.schedule}, {self.tile_q} rows x {self.lanes} lanes, a key every {self.interval} cycles{order}"),
+            ("engine", f"{self.schedule}, {engine}{order}"),
             ("top", self.top),
             ("mask", mask),
             *bias,
@@ -361,7 +387,7 @@ class AttentionSpec(Spec):
                         f"-> int{self.accumulator_width}, out {self.out}"),
             ("limits", f"queries {self.limits.queries}, keys {self.limits.keys}"),
             ("buffers", f"{self.on_chip_bits / 1024:.1f} kbit: "
-                        + ", ".join(f"{name} {bits / 1024:.1f}" for name, bits in sizes.items())),
+                        + ", ".join(f"{name} {bits / 1024:.1f}" for name, bits in sizes.items() if bits)),
             ("workload", f"{jobs}, at most {largest.queries} queries x {largest.keys} keys"),
         ]
 
@@ -371,6 +397,8 @@ class AttentionSpec(Spec):
         """Model and engine, mask, bias, widths of the softmax, limits and workload."""
         yield from self._structure_problems()
         yield from self._order_problems()
+        if self.is_ring:
+            yield from ring_problems(self)
         yield from self._mask_problems()
         yield from self._bias_problems()
         yield from self._rotary_problems()
@@ -379,6 +407,11 @@ class AttentionSpec(Spec):
         yield from self._workload_problems()
 
     def _structure_problems(self) -> Iterator[Problem]:
+        for name in sorted(self.engine.model_fields_set - {"schedule", *self.engine.meaningful}):
+            schedules = " or ".join(schedule for schedule, names in ENGINE_FIELDS.items() if name in names)
+            yield Problem(("engine", name), (
+                f"{getattr(self.engine, name)} with schedule {self.schedule}, which has no {name}; remove it, or write "
+                f"schedule: {schedules}"))
         if self.head_dim % self.lanes:
             step = 2 if self.rotary and self.head_dim % 2 == 0 else 1
             fitting = [lanes for lanes in range(step, 33, step) if self.head_dim % lanes == 0]
@@ -463,9 +496,10 @@ class AttentionSpec(Spec):
                 f"{self.guard_bits} with mantissa_bits {self.mantissa_bits} makes {self.mantissa_bits + self.guard_bits}; "
                 f"at most {MAX_WEIGHT_BITS}: lower it to {MAX_WEIGHT_BITS - self.mantissa_bits}"))
         elif self.total_width < MIN_TOTAL_WIDTH:
+            terms = f"{self.cores} cores" if self.is_ring else f"limits.keys {self.limits.keys}"
             yield Problem(("softmax", "guard_bits"), (
-                f"{self.guard_bits} with mantissa_bits {self.mantissa_bits} and limits.keys {self.limits.keys} makes a sum "
-                f"of {self.total_width} bits; the divider needs {MIN_TOTAL_WIDTH}: raise it to "
+                f"{self.guard_bits} with mantissa_bits {self.mantissa_bits} and {terms} makes a sum of"
+                f" {self.total_width} bits; the divider needs {MIN_TOTAL_WIDTH}: raise it to "
                 f"{self.guard_bits + MIN_TOTAL_WIDTH - self.total_width}"))
 
     def _limit_problems(self) -> Iterator[Problem]:
@@ -486,7 +520,7 @@ class AttentionSpec(Spec):
                 yield Problem((*route, "queries"), (
                     f"{job.queries} with {job.keys} keys; with {self.positioned_by()} a job has no more queries than keys: "
                     f"lower it to {job.keys}"))
-            macs = self.heads * job.queries * job.keys * self.head_dim
+            macs = self.heads * job.queries * (min(job.keys, self.cores) if self.is_ring else job.keys) * self.head_dim
             if macs > MAX_JOB_MACS:
                 text = f"{macs} products of queries and keys; at most {MAX_JOB_MACS}"
                 if written:

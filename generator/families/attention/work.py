@@ -35,18 +35,30 @@ def tile_keys(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
     }[mask.kind]
 
 
+def sent_rows(spec: AttentionSpec, queries: int, keys: int) -> int:
+    """How many rows of keys, and as many of values, one kv head of a job brings in."""
+    if spec.is_ring:
+        return min(keys - queries + 1, spec.cores) + queries - 1
+    return int(tile_keys(spec, queries, keys).sum())
+
+
 def useful_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
     """Multiplications of a job that its result needs, of scores and of values: one each for every element of a seen pair."""
     return 2 * spec.heads * spec.head_dim * int(seen_keys(spec, queries, keys).sum())
 
 
 def padded_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
-    """Multiplications of a job with every row of every tile counted for every key, each time it streams past, and value."""
+    """Multiplications of a job with every row of every tile counted for every key, each time it streams past, and value.
+
+    In a ring: with every core counted for every query.
+    """
+    if spec.is_ring:
+        return 2 * spec.heads * spec.head_dim * spec.cores * queries
     return (spec.passes + 1) * spec.kv_heads * spec.head_dim * spec.tile_q * int(tile_keys(spec, queries, keys).sum())
 
 
 def moved_bits(spec: AttentionSpec, queries: int, keys: int) -> int:
-    """Bits at the ports: queries in and results out once, keys and values as often as they stream past a tile."""
-    pairs = spec.kv_heads * int(tile_keys(spec, queries, keys).sum())
+    """Bits at the ports: queries in and results out once, keys and values as often as they stream past a tile, or once."""
+    pairs = spec.kv_heads * sent_rows(spec, queries, keys)
     rows = spec.heads * queries
     return spec.head_dim * (rows * (spec.q.width + spec.out.width) + pairs * (spec.passes * spec.k.width + spec.v.width))
