@@ -7,21 +7,22 @@ from operator import or_
 from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from tilewright.rtl.attention.online_weights import MAXIMUM_LATENCY, Exponential, RowMaximum
+from tilewright.rtl.attention.online_weights import Exponential
 from tilewright.rtl.attention.rescale import PlainSums
-from tilewright.rtl.attention.weights import SCALED, KeyWeights, row_index
+from tilewright.rtl.attention.weights import SCALED, KeyWeights, row_index, running_top
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.units.i_exp import OCTAVE_LATENCY, PARABOLA_LATENCY, parabola
 from tilewright.rtl.units.pipeline import Stages
 from tilewright.rtl.units.softmax_exponent import whole_eights
 
 PARABOLA_BITS = 15  # of I-BERT's exponentials: 16 with a sign
+DISTANCE_LATENCY = 2
 SUM_LATENCY = 2
 
 
 def maximum_first_latency(*, exponential_latency: int) -> int:
     """Cycles from a row's scaled score to its weight."""
-    return MAXIMUM_LATENCY + exponential_latency + SUM_LATENCY
+    return DISTANCE_LATENCY + exponential_latency + SUM_LATENCY
 
 
 class ParabolaExponential(wiring.Component):
@@ -51,6 +52,28 @@ class ParabolaExponential(wiring.Component):
         leading = polynomial[self.constant.bit_length() - PARABOLA_BITS:]
         coarse = stages.stage(leading >> whole_eights(places), "by_eights")
         m.d.comb += self.value.eq(stages.stage(coarse >> stages.stage(places[:3], "fine"), "value"))
+        return m
+
+
+class RowDistance(wiring.Component):
+    """Of each row the greatest score so far, and how far the row's next score lies below it.
+
+    A row comes by with ``valid`` and its ``row`` number, again at the earliest after 2 cycles; ``first`` begins a row.
+    DISTANCE_LATENCY cycles later ``fall`` is the distance, if the maximum is not below the score. Where the score is not
+    ``visible`` the maximum stays.
+    """
+
+    def __init__(self, *, rows: int) -> None:
+        self.rows = rows
+        super().__init__({
+            "valid": In(1), "row": In(range(rows)), "visible": In(1), "first": In(1), "score": In(SCALED),
+            "fall": Out(SCALED.width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        top = running_top(m, rows=self.rows, valid=self.valid, row=self.row, visible=self.visible, first=self.first,
+                          level=self.score)
+        m.d.comb += self.fall.eq(delayed(m, (-top.above)[:SCALED.width], 1, "fall"))
         return m
 
 
@@ -94,7 +117,7 @@ class MaximumFirstWeights(KeyWeights):
 
     def __init__(self, *, rows: int, score_width: int, exponential: Exponential | ParabolaExponential, total_width: int,
                  target: str, biased: bool = False) -> None:
-        self.maximum = RowMaximum(rows=rows)
+        self.maximum = RowDistance(rows=rows)
         self.exponential = exponential
         weight_width = len(exponential.value)
         self.state = RowSum(rows=rows, weight_width=weight_width, total_width=total_width)
@@ -107,7 +130,7 @@ class MaximumFirstWeights(KeyWeights):
         m.submodules.maximum = maximum = self.maximum
         m.submodules.exponential = exponential = self.exponential
         m.submodules.row_state = state = self.state
-        latency = MAXIMUM_LATENCY + exponential.LATENCY
+        latency = DISTANCE_LATENCY + exponential.LATENCY
         turn_late = delayed(m, turn & second.replicate(len(turn)), latency, "turn_late", reset=True)
         m.d.comb += [
             maximum.valid.eq(turn.any()), maximum.row.eq(row_index(turn)), maximum.visible.eq(visible),
