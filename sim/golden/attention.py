@@ -123,7 +123,7 @@ def attention(
         What joins a scaled score, by the distance from the query to the key, from -D or less to D or more.
     """
     queries, keys, values = (np.asarray(array).astype(np.int64) for array in (q, k, v))
-    heads, count, head_dim = _checked_shape(queries, keys, values)
+    heads, count, head_dim = checked_shape(queries, keys, values)
     length, group = keys.shape[1], heads // keys.shape[0]
     position = np.arange(count) + length - count
     level = np.full((count, heads), LOWEST)
@@ -157,7 +157,7 @@ def attention(
             total[run] = form.lowered(total[run], above - level[run]) + weight
             sums[run] = form.lowered(sums[run], (above - level[run])[:, :, None]) + weight[:, :, None] * value
             level[run] = above
-    return _normalised(total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low,
+    return normalised(total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low,
                        high=high).transpose(1, 0, 2)
 
 
@@ -182,7 +182,8 @@ def bias_of(table: ArrayLike, position: ArrayLike, key: ArrayLike, heads: int) -
     return entries[:, np.clip(distance, -reach, reach) + reach]
 
 
-def _checked_shape(queries: IntArray, keys: IntArray, values: IntArray) -> tuple[int, int, int]:
+def checked_shape(queries: IntArray, keys: IntArray, values: IntArray) -> tuple[int, int, int]:
+    """Heads, queries and elements of a head; ValueError where the three arrays do not fit each other."""
     fits = (queries.ndim == keys.ndim == 3 and keys.shape == values.shape and queries.shape[2] == keys.shape[2]
             and all(queries.shape) and all(keys.shape) and queries.shape[0] % keys.shape[0] == 0)
     if not fits:
@@ -205,8 +206,9 @@ def _scores(queries: IntArray, keys: IntArray, group: int) -> IntArray:
     return products.reshape(queries.shape[0], queries.shape[1], -1).transpose(1, 0, 2).astype(np.int64)
 
 
-def _normalised(total: IntArray, sums: IntArray, *, out_scale: int, total_width: int, value_width: int, low: int, high: int,
-                ) -> IntArray:
+def normalised(total: IntArray, sums: IntArray, *, out_scale: int, total_width: int, value_width: int, low: int, high: int,
+               ) -> IntArray:
+    """The results of rows with sums of weights ``total`` (a, b) and of weighted values ``sums`` (a, b, head_dim)."""
     if int(total.max()) >> total_width:
         raise ValueError(f"a sum of weights needs {int(total.max()).bit_length()} bits; total_width is {total_width}")
     some = np.maximum(total, 1)
