@@ -10,10 +10,13 @@ from tilewright.spec import Part
 MAX_SIZE = 65_536
 MAX_JOBS = 4_096
 MAX_TILE_Q = 16
+MAX_COLS = 16
 MAX_WEIGHT_BITS = 16  # mantissa_bits + guard_bits
 FORMATS = ("int4", "int8", "int16")
 
 INT8 = IntFormat(8, signed=True)
+ENGINE_FIELDS: dict[str, tuple[str, ...]] = {  # what each schedule asks for
+    "streaming": ("tile_q", "lanes", "order"), "fused2d": ("tile_q", "cols")}
 MaskKind = Literal["none", "causal", "window", "lambda", "prefix"]
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 TABLE = ("mantissa_bits", "guard_bits", "table_bits")
@@ -50,13 +53,25 @@ class Model(Part):
 class Engine(Part):
     """The datapath: rows of the query tile, and elements that it takes each cycle."""
 
-    schedule: Literal["streaming"] = Field(
-        default="streaming", description="keys and values stream past a tile of queries; no score is ever stored")
+    schedule: Literal["streaming", "fused2d"] = Field(
+        default="streaming", description="streaming: keys and values stream past a tile of queries; fused2d: a tile of queries "
+                                         "and one of keys on an array that does scores, exponentials and values in turn")
     tile_q: int = Field(default=4, ge=1, le=MAX_TILE_Q, description="rows of a query tile, which share each key")
     lanes: int = Field(default=8, ge=1, le=32, description="elements of a head in a beat, multipliers of a row")
     order: Literal["rows", "tiles"] = Field(
         default="rows", description="beats of q and result: row by row; or a chunk of every position of a tile, then the next "
                                     "chunk, as a GEMM engine has them")
+    cols: int = Field(default=8, ge=1, le=MAX_COLS, description="fused2d: keys that a query tile meets at a time")
+
+    @property
+    def meaningful(self) -> tuple[str, ...]:
+        """The fields that the schedule asks for."""
+        return ENGINE_FIELDS[self.schedule]
+
+    @model_serializer(mode="wrap")
+    def _asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        kept = ("schedule", *self.meaningful)
+        return {name: value for name, value in handler(self).items() if name in kept}
 
 
 class Mask(Part):

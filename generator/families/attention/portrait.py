@@ -16,7 +16,7 @@ MIDDLE, WIDE, HIGH = 210.0, 240.0, 96.0  # of a grid: the centre, and the room i
 NAME_HEIGHT = 76.0  # what the name of a stream beside a grid needs
 UNIT_WIDTH, UNIT_HEIGHT = 216.0, 22.0
 
-_SEES = {
+SEES = {
     "none": "every key",
     "causal": "keys up to its own position",
     "window": "the {window} keys up to its own position",
@@ -41,16 +41,16 @@ _WEIGHTS = {
 
 def portrait(spec: AttentionSpec) -> Portrait:
     """How the report presents an attention engine."""
-    mask = _SEES[spec.mask.kind].format(**spec.mask.numbers)
+    mask = SEES[spec.mask.kind].format(**spec.mask.numbers)
     return Portrait(
-        title=f"{_heads(spec)} of {spec.head_dim}, {spec.tile_q} \u00d7 {spec.lanes} streaming attention",
+        title=f"{heads_in_words(spec)} of {spec.head_dim}, {spec.tile_q} \u00d7 {spec.lanes} streaming attention",
         sentence=(
             f"O = softmax(Q \u00d7 K\u1d40) \u00d7 V: {spec.q} queries in tiles of {spec.tile_q} rows stay while {spec.k} keys "
             f"{_streams(spec)} for each tile. {_WEIGHTS[spec.algorithm]}, rows are divided "
             f"by their sum at the end, and no memory grows with the sequence."
         ),
         facts=(
-            ("Heads", _sharing(spec)),
+            ("Heads", sharing(spec)),
             ("Query tile", f"{spec.tile_q} rows, {spec.chunks} beats each"),
             ("Multipliers", f"{spec.tile_q} \u00d7 {spec.lanes} for scores, as many for values"),
             ("A key takes", f"{spec.interval} cycles"),
@@ -104,14 +104,14 @@ def _positions(spec: AttentionSpec) -> Iterator[tuple[str, str]]:
         yield "Bias", f"{tables}, {entries} entries: distances of {spec.bias.reach} and beyond on both sides"
 
 
-def _heads(spec: AttentionSpec) -> str:
+def heads_in_words(spec: AttentionSpec) -> str:
     return "1 head" if spec.heads == 1 else f"{spec.heads} heads"
 
 
-def _sharing(spec: AttentionSpec) -> str:
+def sharing(spec: AttentionSpec) -> str:
     """The heads in the words of the field."""
     if spec.group == 1:
-        return f"{_heads(spec)} of {spec.head_dim}"
+        return f"{heads_in_words(spec)} of {spec.head_dim}"
     kind = "multi-query" if spec.kv_heads == 1 else "grouped-query"
     return f"{spec.heads} of {spec.head_dim}, {spec.group} to each of {spec.kv_heads} of keys and values: {kind}"
 
@@ -137,18 +137,18 @@ def figure(spec: AttentionSpec) -> Markup:
         *arrow("result", MIDDLE, values + high + 4, MIDDLE, drain - 3),
         *arrow("result", MIDDLE, below + 3, MIDDLE, below + 22),
     ]
-    for lane in _spread(spec.lanes):
+    for lane in spread(spec.lanes):
         x = left + (lane + 0.5) * pitch
         parts += arrow("weight", x, 38.0, x, scores - 6)
-    for row in _spread(spec.tile_q):
+    for row in spread(spec.tile_q):
         for kind, top in (("act", scores), ("weight", values)):
             y = top + (row + 0.5) * pitch
             parts += arrow(kind, left - 30, y, left - 7, y)
     parts += [
-        _word("weight", f"K \u00b7 {spec.lanes} \u00d7 {spec.k}", MIDDLE, 30.0),
-        _word("act", f"Q \u00b7 {spec.lanes} \u00d7 {spec.q}", left - 38, scores + high / 2, upright=True),
-        _word("weight", f"V \u00b7 {spec.lanes} \u00d7 {spec.v}", left - 38, values + high / 2, upright=True),
-        _word("result", f"O \u00b7 {spec.lanes} \u00d7 {spec.out}", MIDDLE, below + 38),
+        stream_name("weight", f"K \u00b7 {spec.lanes} \u00d7 {spec.k}", MIDDLE, 30.0),
+        stream_name("act", f"Q \u00b7 {spec.lanes} \u00d7 {spec.q}", left - 38, scores + high / 2, upright=True),
+        stream_name("weight", f"V \u00b7 {spec.lanes} \u00d7 {spec.v}", left - 38, values + high / 2, upright=True),
+        stream_name("result", f"O \u00b7 {spec.lanes} \u00d7 {spec.out}", MIDDLE, below + 38),
     ]
     return element(
         "svg",
@@ -160,7 +160,7 @@ def figure(spec: AttentionSpec) -> Markup:
     )
 
 
-def _spread(count: int) -> list[int]:
+def spread(count: int) -> list[int]:
     """The lanes or rows that get an arrow: all, or evenly spaced ones of many."""
     if count <= MOST_ARROWS:
         return list(range(count))
@@ -193,7 +193,7 @@ def _unit(words: str, top: float) -> Iterator[Markup]:
     yield element("text", words, class_="label", x=MIDDLE, y=top + 15, text_anchor="middle")
 
 
-def _word(kind: str, words: str, x: float, y: float, *, upright: bool = False) -> Markup:
+def stream_name(kind: str, words: str, x: float, y: float, *, upright: bool = False) -> Markup:
     """The name of a stream, read upwards where it is ``upright``."""
     turn = f"rotate(-90 {x:.2f} {y:.2f})" if upright else None
     return element("text", words, class_=f"stream {kind}", x=x, y=y, text_anchor="middle", transform=turn)

@@ -35,14 +35,20 @@ def tile_keys(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
     }[mask.kind]
 
 
+def key_tiles(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
+    """(tiles,): how many times each query tile of one kv head meets up to ``spec.cols`` keys."""
+    return -(-tile_keys(spec, queries, keys) // spec.cols)
+
+
 def useful_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
     """Multiplications of a job that its result needs, of scores and of values: one each for every element of a seen pair."""
     return 2 * spec.heads * spec.head_dim * int(seen_keys(spec, queries, keys).sum())
 
 
 def padded_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
-    """Multiplications of a job with every row of every tile counted for every key, each time it streams past, and value."""
-    return (spec.passes + 1) * spec.kv_heads * spec.head_dim * spec.tile_q * int(tile_keys(spec, queries, keys).sum())
+    """Multiplications of a job with every row of every tile counted for every key, each time it comes; whole key tiles."""
+    met = spec.cols * int(key_tiles(spec, queries, keys).sum())
+    return (spec.passes + 1) * spec.kv_heads * spec.head_dim * spec.tile_q * met
 
 
 def moved_bits(spec: AttentionSpec, queries: int, keys: int) -> int:
