@@ -185,8 +185,8 @@ REFUSED: list[tuple[Any, ...]] = [  # blocks, texts
      "write rows"),
     ({"model": {"head_dim": 8}, "engine": {"order": "tiles"}},
      "engine.order: tiles with one head to a kv head and one beat to a row is the order of rows; write rows, or lower lanes"),
-    ({"engine": {"schedule": "flash"}}, "engine.schedule: 'flash' is not one of streaming, window_ring"),
-    ({"engine": {"rows": 4}}, "unknown key 'rows' in engine; known are schedule, tile_q, lanes, order"),
+    ({"engine": {"schedule": "flash"}}, "engine.schedule: 'flash' is not one of streaming, window_ring, fused2d"),
+    ({"engine": {"rows": 4}}, "unknown key 'rows' in engine; known are schedule, tile_q, lanes, order, cols"),
     ({"model": {"head_dim": 3}}, "model.head_dim: 3 is not an integer from 4 to 256"),
     ({"model": {"heads": 65}}, "model.heads: 65 is not an integer from 1 to 64"),
     ({"mask": "casual"}, "mask: 'casual' is not one of none, causal or a mapping of kind, window, sink, prefix; "

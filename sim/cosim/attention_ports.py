@@ -202,12 +202,15 @@ class Case(StreamCase):
         def beats(stream: str) -> list[int]:
             return [getattr(ports, stream).pack(map(int, line)) for line in lines_of(folder / f"{stream}.txt")]
 
-        keep = (1 << ports.result.lanes) - 1
+        result = []
+        for line in lines_of(folder / "result.txt"):
+            keep = sum(1 << lane for lane, word in enumerate(line) if word != "-")
+            result.append((ports.result.pack(0 if word == "-" else int(word) for word in line), keep))
         cycles = folder / "cycles.txt"
         case = cls(
             name=folder.name, jobs=ports.jobs(folder), q=beats("q"), k=beats("k"), v=beats("v"),
             bias=[BIAS_LANES.pack(map(int, line)) for line in lines_of(folder / "bias.txt")] if ports.bias else [],
-            result=[(data, keep) for data in beats("result")],
+            result=result,
             cycles=int(cycles.read_text()) if cycles.exists() else None)
         for stream in cls.STREAMS:
             expected = sum(ports.count(stream, job) for job in case.jobs)
@@ -227,8 +230,13 @@ class Case(StreamCase):
 
 
 def load_ports(path: Path) -> AttentionPorts:
-    """The ports that ``design.json`` describes."""
+    """The ports that ``design.json`` describes; those with key tiles are :class:`FusedPorts`."""
     values = json.loads(path.read_text())
+    kind: type[AttentionPorts] = AttentionPorts
+    if "cols" in values:
+        from .attention_fused2d_ports import FusedPorts
+
+        kind = FusedPorts
     for name in STREAMS:
         values[name] = Lanes(**values[name])
-    return AttentionPorts(**{name: values[name] for name in AttentionPorts.__dataclass_fields__})
+    return kind(**{name: values[name] for name in kind.__dataclass_fields__})

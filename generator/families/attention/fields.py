@@ -10,12 +10,13 @@ from tilewright.spec import Part
 MAX_SIZE = 65_536
 MAX_JOBS = 4_096
 MAX_TILE_Q = 16
+MAX_COLS = 16
 MAX_WEIGHT_BITS = 16  # mantissa_bits + guard_bits
 FORMATS = ("int4", "int8", "int16")
 
 INT8 = IntFormat(8, signed=True)
 ENGINE_FIELDS: dict[str, tuple[str, ...]] = {  # what each schedule asks for
-    "streaming": ("tile_q", "lanes", "order"), "window_ring": ("lanes",)}
+    "streaming": ("tile_q", "lanes", "order"), "window_ring": ("lanes",), "fused2d": ("tile_q", "cols")}
 MaskKind = Literal["none", "causal", "window", "lambda", "prefix"]
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 TABLE = ("mantissa_bits", "guard_bits", "table_bits")
@@ -52,14 +53,16 @@ class Model(Part):
 class Engine(Part):
     """The datapath: rows of the query tile, and elements that it takes each cycle."""
 
-    schedule: Literal["streaming", "window_ring"] = Field(
-        default="streaming", description="streaming: keys and values stream past a tile of queries; window_ring: queries past "
-                                         "a ring of cores, each with one of the keys and values of a window")
+    schedule: Literal["streaming", "window_ring", "fused2d"] = Field(
+        default="streaming", description="what moves: keys and values past a tile of queries (streaming); queries past a ring "
+                                         "of cores, a key and a value each (window_ring); a tile of queries and one of keys "
+                                         "through an array that does scores, exponentials and values in turn (fused2d)")
     tile_q: int = Field(default=4, ge=1, le=MAX_TILE_Q, description="rows of a query tile, which share each key")
     lanes: int = Field(default=8, ge=1, le=32, description="elements of a head in a beat, multipliers of a row")
     order: Literal["rows", "tiles"] = Field(
         default="rows", description="beats of q and result: row by row; or a chunk of every position of a tile, then the next "
                                     "chunk, as a GEMM engine has them")
+    cols: int = Field(default=8, ge=1, le=MAX_COLS, description="fused2d: keys that a query tile meets at a time")
 
     @property
     def meaningful(self) -> tuple[str, ...]:

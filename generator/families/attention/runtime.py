@@ -151,7 +151,7 @@ class AttentionRuntime:
         outputs = []
         for job in jobs:
             count = self.schedule.result_beats(self.spec, job.queries)
-            beats = [[int(word) for word in line.split()] for line in lines[:count]]
+            beats = [[0 if word == "-" else int(word) for word in line.split()] for line in lines[:count]]
             if len(beats) < count:
                 raise ValueError(f"{count - len(beats)} result beats too few")
             outputs.append(self.schedule.unpack_result(self.spec, beats, job.queries))

@@ -59,6 +59,10 @@ class Schedule(ABC):
     def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":
         """Beats of a result (heads, queries, head_dim), (beats, lanes)."""
 
+    def result_lines(self, spec: AttentionSpec, result: "ArrayLike") -> list[list[int | str]]:
+        """Those beats as ``result.txt`` has them: "-" for a lane that does not count."""
+        return self.pack_result(spec, result).tolist()
+
     @abstractmethod
     def unpack_result(self, spec: AttentionSpec, beats: "ArrayLike", queries: int) -> "IntArray":
         """The (heads, queries, head_dim) that :meth:`pack_result` made into ``beats``; ValueError if it cannot be."""

@@ -26,6 +26,7 @@ from tilewright.families.attention.fields import (
     Softmax,
     without_default,
 )
+from tilewright.families.attention.fusemax import UPDATE_STEPS
 from tilewright.families.attention.window_ring_fields import ring_problems
 from tilewright.formats import IntFormat, signed_width
 from tilewright.spec import Problem, Spec
@@ -37,6 +38,7 @@ LOOPS = {  # cycles that a row's running sums take around: with a shift, a produ
 PARABOLA_BITS = 15    # of I-BERT's exponentials: 16 with a sign
 MAX_JOB_MACS = 1 << 34  # of scores and values each: minutes for the golden model
 SCALED_BITS = 16
+KEY_TILES = 8         # on their way through a fused array
 LOG2E = 94548         # round(log2(e) * 2**16)
 PHASE_BITS = 32       # of a turn, in rotary position embedding
 WAVE_BITS = 14        # fraction bits of its sines
@@ -53,7 +55,7 @@ class AttentionSpec(Spec):
                             json_schema_extra=without_default)
     rotary: RotaryField = Field(default=None, description="positions turn queries and keys; absent: they do not",
                                 json_schema_extra=without_default)
-    softmax: Softmax = Softmax()
+    softmax: Softmax = Field(default=Softmax(), validate_default=True)
     numbers: Numbers = Numbers()
     limits: Limits = Limits()
     top: Literal["stream"] = Field(default="stream", description="stream: bare engine")
@@ -61,6 +63,15 @@ class AttentionSpec(Spec):
         default=(), validate_default=True, min_length=1, max_length=MAX_JOBS,
         description="the jobs to verify and to estimate; default: one at the limits",
     )
+
+    @field_validator("softmax")
+    @classmethod
+    def _algorithm(cls, value: Softmax, info: ValidationInfo) -> Softmax:
+        """Schedule fused2d knows one algorithm, and so takes it where none is written."""
+        fused = getattr(info.data.get("engine"), "schedule", None) == "fused2d"
+        if fused and "algorithm" not in value.model_fields_set:
+            return value.model_copy(update={"algorithm": "online"})
+        return value
 
     @field_validator("workload", mode="before")
     @classmethod
@@ -80,8 +91,13 @@ class AttentionSpec(Spec):
 
     @property
     def schedule(self) -> str:
-        """`streaming` or `window_ring`."""
+        """`streaming`, `window_ring` or `fused2d`."""
         return self.engine.schedule
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether scores, exponentials and values take turns on one array."""
+        return self.schedule == "fused2d"
 
     @property
     def head_dim(self) -> int:
@@ -120,8 +136,16 @@ class AttentionSpec(Spec):
 
     @property
     def lanes(self) -> int:
-        """Elements in a beat of every stream; multipliers of a row for scores, and as many for values."""
-        return self.engine.lanes
+        """Elements of a head in a beat of every stream; multipliers of a row for scores, and as many for values.
+
+        On a fused array a beat has an element of each of its rows, or of each of its columns.
+        """
+        return 1 if self.is_fused else self.engine.lanes
+
+    @property
+    def cols(self) -> int:
+        """Keys that a query tile meets at a time: the columns of a fused array."""
+        return self.engine.cols if self.is_fused else 1
 
     @property
     def order(self) -> str:
@@ -142,10 +166,13 @@ class AttentionSpec(Spec):
     def interval(self) -> int:
         """Cycles from one key to the next: its beats, one score after another, or the loop of the running sums.
 
-        In a ring from one query to the next: its beats, or RING_INTERVAL.
+        In a ring from one query to the next: its beats, or RING_INTERVAL. On a fused array from one key tile to the next: what
+        a lane does for it.
         """
         if self.is_ring:
             return max(self.chunks, RING_INTERVAL)
+        if self.is_fused:
+            return UPDATE_STEPS + 2 * self.head_dim
         return max(self.chunks, self.tile_q, self.loop)
 
     @property
@@ -160,7 +187,9 @@ class AttentionSpec(Spec):
 
     @property
     def macs_per_cycle(self) -> int:
-        """Multipliers of scores and values."""
+        """Multipliers of scores and values, which on a fused array are the same."""
+        if self.is_fused:
+            return self.tile_q * self.cols
         return 2 * (self.cores if self.is_ring else self.tile_q) * self.lanes
 
     @property
@@ -333,13 +362,27 @@ class AttentionSpec(Spec):
 
     @property
     def accumulator_bits(self) -> int:
-        """Two banks of a tile's running sums: one is drained while the other fills; a ring keeps none."""
-        return 0 if self.is_ring else 2 * self.tile_q * self.head_dim * self.accumulator_width
+        """Two banks of a tile's running sums: one is drained while the other fills; a ring keeps none.
+
+        A fused array has one, and two of the sums of a key tile's weights and weighted values.
+        """
+        if self.is_ring:
+            return 0
+        if self.is_fused:
+            partial = self.weight_width + self.v.width + (self.cols - 1).bit_length()
+            return self.tile_q * (self.head_dim * self.accumulator_width + 2 * (self.head_dim + 1) * partial)
+        return 2 * self.tile_q * self.head_dim * self.accumulator_width
 
     @property
     def row_state_bits(self) -> int:
-        """Octave or score, and sum of weights, of each row of a tile; a ring keeps none."""
-        return 0 if self.is_ring else self.tile_q * (self.level_width + self.total_width)
+        """Octave or score, and sum of weights, of each row of a tile; a ring keeps none.
+
+        On a fused array its rise in key tiles on their way, too.
+        """
+        if self.is_ring:
+            return 0
+        rises = KEY_TILES * SCALED_BITS if self.is_fused else 0
+        return self.tile_q * (self.level_width + self.total_width + rises)
 
     @property
     def ring_bits(self) -> int:
@@ -364,8 +407,6 @@ class AttentionSpec(Spec):
         mask = ", ".join([self.mask.kind, *(f"{name} {value}" for name, value in self.mask.numbers.items())])
         sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits,
                  "keys and values": self.ring_bits}
-        engine = (f"{self.cores} cores x {self.lanes} lanes, a query" if self.is_ring
-                  else f"{self.tile_q} rows x {self.lanes} lanes, a key") + f" every {self.interval} cycles"
         bias = []
         if self.bias is not None and self.bias_shape is not None:
             sizes["bias"] = self.bias_bits
@@ -373,10 +414,13 @@ class AttentionSpec(Spec):
                              f"distances up to {self.bias.reach}: {math.prod(self.bias_shape)} entries")]
         order = ", beats in the order of tiles" if self.order == "tiles" else ""
         jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
+        datapath = {"streaming": f"{self.tile_q} rows x {self.lanes} lanes, a key",
+                    "window_ring": f"{self.cores} cores x {self.lanes} lanes, a query",
+                    "fused2d": f"{self.tile_q} x {self.cols} PEs, a key tile"}[self.schedule]
         largest = max(self.workload, key=lambda job: (job.queries * job.keys, job.keys))
         return [
             ("model", f"head_dim {self.head_dim}, {heads}, {self.group} to each head of keys and values"),
-            ("engine", f"{self.schedule}, {engine}{order}"),
+            ("engine", f"{self.schedule}, {datapath} every {self.interval} cycles{order}"),
             ("top", self.top),
             ("mask", mask),
             *bias,
@@ -400,6 +444,7 @@ class AttentionSpec(Spec):
         if self.is_ring:
             yield from ring_problems(self)
         yield from self._mask_problems()
+        yield from self._fused_problems()
         yield from self._bias_problems()
         yield from self._rotary_problems()
         yield from self._softmax_problems()
@@ -430,7 +475,7 @@ class AttentionSpec(Spec):
                 f"the nearest that is: {_nearest(fitting, self.tile_q)}"))
 
     def _order_problems(self) -> Iterator[Problem]:
-        if self.order == "rows" or self.head_dim % self.lanes or self.heads % self.kv_heads:
+        if self.is_fused or self.order == "rows" or self.head_dim % self.lanes or self.heads % self.kv_heads:
             return
         if self.tile_positions == 1:
             advice = f", or raise tile_q to {2 * self.group}" if 2 * self.group <= MAX_TILE_Q else ""
@@ -465,7 +510,7 @@ class AttentionSpec(Spec):
             yield Problem(("bias", "per_head"), "true with one head, whose table is one for all; remove it")
 
     def _rotary_problems(self) -> Iterator[Problem]:
-        if self.rotary is None:
+        if self.rotary is None or self.is_fused:
             return
         if self.head_dim % 2:
             yield Problem(("model", "head_dim"), f"{self.head_dim} is odd, and rotary turns pairs; write {self.head_dim + 1}")
@@ -475,7 +520,17 @@ class AttentionSpec(Spec):
                 f"{self.lanes} is odd, and rotary turns pairs; the nearest even divisor of model.head_dim: "
                 f"{_nearest(fitting, self.lanes)}"))
 
+    def _fused_problems(self) -> Iterator[Problem]:
+        if not self.is_fused:
+            return
+        for name in ("bias", "rotary"):
+            if getattr(self, name) is not None:
+                yield Problem((name,), f"schedule fused2d has no {name}; remove it, or write schedule: streaming")
+
     def _softmax_problems(self) -> Iterator[Problem]:
+        if self.is_fused and self.algorithm != "online":
+            yield Problem(("softmax", "algorithm"), (
+                f"{self.algorithm} with schedule fused2d, whose weights are below the greatest score; write online"))
         for name in sorted(self.softmax.model_fields_set - {"algorithm", "fraction", *self.softmax.numbers}):
             fitting = " or ".join(algorithm for algorithm, numbers in SOFTMAX_NUMBERS.items() if name in numbers)
             yield Problem(("softmax", name), (

@@ -143,7 +143,7 @@ def _lines(rows: Iterable[Sequence[object]]) -> str:
 
 
 def case_files(spec: AttentionSpec, case: Case) -> dict[str, str]:
-    """The text files of a case: one beat a line, elements as decimal integers."""
+    """The text files of a case: one beat a line, elements as decimal integers, "-" where a result lane does not count."""
     schedule = schedule_of(spec)
     texts: dict[str, list[str]] = {name: [] for name in STREAMS}
     for job in case.jobs:
@@ -151,7 +151,7 @@ def case_files(spec: AttentionSpec, case: Case) -> dict[str, str]:
         for name, beats in schedule.operands(spec, job).items():
             texts[name].append(_lines(beats.tolist()))
         if job.result is not None:
-            texts["result"].append(_lines(schedule.pack_result(spec, job.result).tolist()))
+            texts["result"].append(_lines(schedule.result_lines(spec, job.result)))
     files = {f"{name}.txt": "".join(parts) for name, parts in texts.items() if parts}
     if case.cycles is not None:
         files["cycles.txt"] = f"{case.cycles}\n"

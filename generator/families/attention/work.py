@@ -42,6 +42,11 @@ def sent_rows(spec: AttentionSpec, queries: int, keys: int) -> int:
     return int(tile_keys(spec, queries, keys).sum())
 
 
+def key_tiles(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
+    """(tiles,): how many times each query tile of one kv head meets up to ``spec.cols`` keys."""
+    return -(-tile_keys(spec, queries, keys) // spec.cols)
+
+
 def useful_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
     """Multiplications of a job that its result needs, of scores and of values: one each for every element of a seen pair."""
     return 2 * spec.heads * spec.head_dim * int(seen_keys(spec, queries, keys).sum())
@@ -50,11 +55,12 @@ def useful_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
 def padded_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
     """Multiplications of a job with every row of every tile counted for every key, each time it streams past, and value.
 
-    In a ring: with every core counted for every query.
+    In a ring: with every core counted for every query. On a fused array: with whole key tiles.
     """
     if spec.is_ring:
         return 2 * spec.heads * spec.head_dim * spec.cores * queries
-    return (spec.passes + 1) * spec.kv_heads * spec.head_dim * spec.tile_q * int(tile_keys(spec, queries, keys).sum())
+    met = spec.cols * int(key_tiles(spec, queries, keys).sum())
+    return (spec.passes + 1) * spec.kv_heads * spec.head_dim * spec.tile_q * met
 
 
 def moved_bits(spec: AttentionSpec, queries: int, keys: int) -> int:
