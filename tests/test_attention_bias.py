@@ -83,9 +83,10 @@ def test_a_biased_score_saturates_instead_of_wrapping(sign: int) -> None:
     assert attention(q, k, v, **scales, bias=bias).tolist() == [[list(range(4, 12))] * 2]
 
 
+@pytest.mark.parametrize("algorithm", ["online", "three_pass", "ibert"])
 @pytest.mark.parametrize("heads", [1, 4])
-def test_a_table_that_is_level_changes_nothing_below_the_greatest_score(heads: int) -> None:
-    of = spec(mask=MASKS["causal"], softmax={"algorithm": "online"})
+def test_a_table_that_is_level_changes_nothing_below_the_greatest_score(heads: int, algorithm: str) -> None:
+    of = spec(mask=MASKS["causal"], softmax={"algorithm": algorithm})
     arrays = operands(of, 9, 12)
     scales = parameters(of, score_multiplier=9000, score_shift=18)
     bias = np.repeat(np.linspace(-500, 700, heads).astype(int)[:, None], 7, axis=1)
@@ -300,7 +301,8 @@ def test_the_first_key_waits_for_the_table_and_the_last_result_comes_two_cycles_
 # ---- HLS C++ -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("algorithm", "tile_q", "per_head"), [("two_pass", 4, True), ("online", 1, False)])
+@pytest.mark.parametrize(("algorithm", "tile_q", "per_head"), [
+    ("two_pass", 4, True), ("online", 1, False), ("three_pass", 2, True)])
 def test_kernel_equals_golden_and_keeps_its_table(algorithm: str, tile_q: int, per_head: bool, tmp_path: Path) -> None:
     fields = BIASED | {"softmax": {"algorithm": algorithm}, "engine": {"tile_q": tile_q, "lanes": 2}, "mask": "none",
                        "bias": {"reach": 3, "per_head": per_head}}
