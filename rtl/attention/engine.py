@@ -1,22 +1,27 @@
 """The streaming attention engine: queries stay, keys and values stream past, no state grows with their number."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import and_
 
-from amaranth.hdl import Array, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Array, Const, Module, Mux, Shape, Signal, Value, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from tilewright.rtl.attention.banks import of_bank
 from tilewright.rtl.attention.bias_table import Bias, BiasTable
+from tilewright.rtl.attention.cache_layout import CacheSize, place_layout
+from tilewright.rtl.attention.cache_memory import READ_LATENCY
 from tilewright.rtl.attention.frame_reader import FrameReader
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
 from tilewright.rtl.attention.normalize_tiles import NormalizeTiles
 from tilewright.rtl.attention.query_loader import QueryLoader
-from tilewright.rtl.attention.rotary import Rotary, Turns, rotary_latency
+from tilewright.rtl.attention.rotary import Rotary, Turns
+from tilewright.rtl.attention.row_cache import RowCache
 from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.softmax import Softmax
+from tilewright.rtl.attention.sources import Source, cached, continues_sequence, leads, make_caches, share_banks, streamed
 from tilewright.rtl.attention.tile_loader import TileLoader
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
 from tilewright.rtl.attention.value_row import ValueRow
@@ -26,7 +31,7 @@ from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 
 COUNTERS = ("counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
-ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4, "bias_frame": 6, "no_bias": 7}
+ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4, "cache_length": 5, "bias_frame": 6, "no_bias": 7}
 JOBS_MAX = 2  # on their way at a time
 
 
@@ -70,6 +75,9 @@ class AttentionEngine(wiring.Component):
     With ``order`` "tiles" q and result come per kv head, tile, head of the group, chunk, position of the tile: for one tile the
     order of a matrix (positions, heads * head_dim) in tiles of ``lanes`` columns. ``rows`` is then a multiple of ``group``.
 
+    With a ``cache`` k and v bring each row of a sequence once, per kv head and position of the job's queries, and tiles read
+    them from the chip. A job has as many keys as queries, which begins a sequence, or as many more as the cache holds.
+
     ``last`` marks a job's final beat of each. ``done`` is high while a job's last result beat leaves, ``busy`` from the cycle
     behind a job's acceptance to that one. ``error`` keeps the last code of ``ERRORS`` until a legal job is accepted: an
     illegal job is dropped, a wrong ``last`` leaves the job's results undefined, and the engine stays usable. The counters run
@@ -96,11 +104,13 @@ class AttentionEngine(wiring.Component):
     limits : (queries, keys)       order : "rows" or "tiles"       target : "generic" or "ecp5"
     bias : the table of what joins a scaled score, or None
     rotary : how the positions turn queries and keys, or None
+    cache : of keys and of values, or None
     """
 
     def __init__(self, *, rows: int, lanes: int, chunks: int, group: int, kv_heads: int, query: Shape, key: Shape, value: Shape,
                  out: Shape, score_width: int, softmax: Softmax, mask: Mask, limits: tuple[int, int], order: str = "rows",
-                 bias: Bias | None = None, rotary: Turns | None = None, target: str = "generic") -> None:
+                 bias: Bias | None = None, rotary: Turns | None = None, cache: CacheSize | None = None,
+                 target: str = "generic") -> None:
         self.rows = rows
         self.lanes = lanes
         self.chunks = chunks
@@ -110,11 +120,13 @@ class AttentionEngine(wiring.Component):
         self.mask = mask
         self.limits = limits
         self.order = order
+        self.cache = cache
+        self.lag = READ_LATENCY if cache else 0  # of values behind their steps
+        self.query_lead, self.lead = leads(caches=cache is not None, turns=rotary is not None, keys_max=limits[1])
         self.target = target
         self.score_width = score_width
         self.softmax = softmax
         self.rotary = rotary
-        self.lead = rotary_latency(limits[1]) if rotary else 0  # of queries to their banks, of keys and all about them likewise
         self.weights = softmax.weights(rows=rows, score_width=score_width, value_width=value.width, biased=bias is not None,
                                        target=target)
         self.timing = key_timing(softmax=softmax, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
@@ -146,32 +158,36 @@ class AttentionEngine(wiring.Component):
         for name, reader in readers.items():
             m.submodules[f"{name}_reader"] = reader
             wiring.connect(m, wiring.flipped(getattr(self, name)), reader.beats)
+        place = place_layout(kv_heads=self.kv_heads, keys_max=self.limits[1]) if self.cache else None
         own_bias = table.bias if table and table.bias.heads > 1 else None  # of each head
         m.submodules.loader = loader = self._loader()
         m.submodules.walker = walker = TileWalker(rows=self.rows, group=self.group, kv_heads=self.kv_heads, mask=self.mask,
                                                   queries_max=self.limits[0], keys_max=self.limits[1],
                                                   bias_entries=own_bias.entries if own_bias else 0)
         m.submodules.sequencer = sequencer = ScoreSequencer(
-            rows=self.rows, group=self.group, chunks=self.chunks, interval=self.timing.interval, mask=self.mask,
-            keys_max=self.limits[1], passes=self.softmax.passes, biased=table is not None,
-            bias_words=own_bias.words if own_bias else 0, indexed=self.rotary is not None)
+            rows=self.rows, group=self.group, kv_heads=self.kv_heads, chunks=self.chunks, interval=self.timing.interval,
+            mask=self.mask, keys_max=self.limits[1], passes=self.softmax.passes, biased=table is not None,
+            bias_words=own_bias.words if own_bias else 0, indexed=self.rotary is not None or self.cache is not None,
+            place=place)
         m.submodules.value_sequencer = values = ValueSequencer(
-            rows=self.rows, chunks=self.chunks, slots=self.timing.slots, loop=self.timing.loop, settling=self.timing.settling)
-        accepted, refusal, constants, job = self._jobs(m, loader, walker)
+            rows=self.rows, chunks=self.chunks, slots=self.timing.slots, loop=self.timing.loop,
+            settling=self.timing.settling + self.lag, place=place)
+        caches = self._caches(m)
+        accepted, refusal, constants, job = self._jobs(m, loader, walker, caches)
+        keys, rows = (self._source(m, name, readers[name], caches, reader, accepted, job)
+                      for name, reader in (("k", sequencer), ("v", values)))
+        share_banks(m, loader, sequencer, query_lead=self.query_lead, key_lead=self.lead)
         m.d.comb += [
             readers["q"].step.eq(loader.step), readers["q"].final.eq(loader.final), loader.available.eq(readers["q"].available),
-            loader.release.eq(sequencer.release), loader.released.eq(sequencer.bank), sequencer.loaded.eq(loader.full),
             sequencer.tile_available.eq(walker.available & ~table.loading if table else walker.available),
             sequencer.tile.eq(walker.tile), walker.next.eq(sequencer.tile_next),
-            sequencer.job.eq(job), sequencer.available.eq(readers["k"].available), sequencer.room.eq(values.room),
-            readers["k"].step.eq(sequencer.step), readers["k"].final.eq(sequencer.final),
-            values.open.eq(sequencer.open), values.key.eq(sequencer.key), values.available.eq(readers["v"].available),
-            readers["v"].step.eq(values.step), readers["v"].final.eq(values.final)]
+            sequencer.job.eq(job), sequencer.available.eq(keys.available), sequencer.room.eq(values.room),
+            values.open.eq(sequencer.open), values.key.eq(sequencer.key), values.available.eq(rows.available)]
         if table:
             self._bias(m, table, sequencer, readers["bias"], accepted)
-        self._scores(m, loader, sequencer, readers)
+        self._scores(m, loader, sequencer, readers["q"], keys)
         self._weigh(m, sequencer, values, constants)
-        self._values(m, values, readers["v"])
+        self._values(m, values, rows)
         self._normalize(m, values, constants)
         self._status(m, accepted, refusal, sequencer, values, readers)
         return m
@@ -184,9 +200,31 @@ class AttentionEngine(wiring.Component):
         return QueryLoader(rows=self.rows, chunks=self.chunks, kv_heads=self.kv_heads, rows_max=self.limits[0] * self.group,
                            group=self.group, positions=positions)
 
-    def _jobs(self, m: Module, loader: QueryLoader | TileLoader, walker: TileWalker,
+    def _caches(self, m: Module) -> dict[str, RowCache]:
+        if self.cache is None:
+            return {}
+        caches = make_caches(
+            self.cache, kv_heads=self.kv_heads, chunks=self.chunks, lanes=self.lanes, elements=self.elements,
+            keys_max=self.limits[1], mask=self.mask, rows=self.rows, group=self.group, jobs_max=JOBS_MAX,
+            key_lead=self.query_lead)
+        m.submodules.k_cache, m.submodules.v_cache = caches["k"], caches["v"]
+        return caches
+
+    def _source(self, m: Module, name: str, reader: FrameReader, caches: dict[str, RowCache],
+                sequencer: ScoreSequencer | ValueSequencer, accepted: Value, job: Value) -> Source:
+        """Where a sequencer has its rows from; keys are turned on their way there."""
+        turns = self.rotary is not None and name == "k"
+        if not caches:
+            source = streamed(m, reader, sequencer)
+            turned = self._turned(m, name, source.data, sequencer.index, sequencer.chunk) if turns else source.data
+            return Source(source.available, turned)
+        cache = caches[name]
+        beat = self._turned(m, name, reader.data, cache.key, cache.chunk) if turns else reader.data
+        return cached(m, cache, reader, sequencer, take=accepted, job=self.job.payload, newest=job, beat=beat)
+
+    def _jobs(self, m: Module, loader: QueryLoader | TileLoader, walker: TileWalker, caches: dict[str, RowCache],
               ) -> tuple[Value, Value, dict[str, Array], Value]:
-        """Check the job at the port, then hand it to loader and walker when both are idle.
+        """Check the job at the port, then hand it to loader, walker and caches when all are idle.
 
         Returns whether one is accepted, the code of one that is refused, the constants of the jobs on their way by the
         job's parity, and the parity of the newest.
@@ -203,11 +241,13 @@ class AttentionEngine(wiring.Component):
             waits, usable = job.load_bias & (running != 0), job.load_bias | self.bias_table.held
         if self.rotary:
             m.d.comb += loader.position_in.eq(job.keys - job.queries)
-        if self.mask.needs_positions or self.bias_table or self.rotary:
+        if self.mask.needs_positions or self.bias_table or self.rotary or caches:
             shape &= job.queries <= job.keys
+        continues = continues_sequence(m, job, accepted) if caches else Const(1, 1)
+        idle = reduce(and_, (part.idle for part in (loader, walker, *caches.values())))
         m.d.comb += [
-            accepted.eq(checked & legal & loader.idle & walker.idle & (running != JOBS_MAX) & ~waits),
-            refused.eq(checked & ~legal), self.job.ready.eq(accepted | refused), loader.take.eq(accepted),
+            accepted.eq(checked & legal & continues & idle & (running != JOBS_MAX) & ~waits),
+            refused.eq(checked & ~(legal & continues)), self.job.ready.eq(accepted | refused), loader.take.eq(accepted),
             walker.take.eq(accepted), walker.queries.eq(job.queries), walker.keys.eq(job.keys)]
         m.d.sync += [checked.eq(self.job.valid & ~self.job.ready), legal.eq(shape & usable), fits.eq(shape),
                      running.eq(running + accepted - self.done)]
@@ -227,9 +267,12 @@ class AttentionEngine(wiring.Component):
             m.d.sync += parity.eq(~parity)
         between = Signal()  # a job that waited for the one before is accepted: the engine has not been idle
         if self.bias_table:
-            m.d.sync += between.eq(checked & legal & waits)
+            m.d.sync += between.eq(checked & legal & continues & waits)
         m.d.comb += self.busy.eq((running != 0) | between)
-        reason = Mux(fits, ERRORS["no_bias"], ERRORS["illegal_shape"]) if self.bias_table else ERRORS["illegal_shape"]
+        reason: ValueLike = ERRORS["no_bias"]
+        if caches:
+            reason = Mux(continues, reason, ERRORS["cache_length"])
+        reason = Mux(fits, reason, ERRORS["illegal_shape"]) if self.bias_table or caches else ERRORS["illegal_shape"]
         return accepted, Mux(refused, reason, 0), constants, parity
 
     def _bias(self, m: Module, table: BiasTable, sequencer: ScoreSequencer, reader: FrameReader, accepted: Value) -> None:
@@ -248,15 +291,13 @@ class AttentionEngine(wiring.Component):
     def _bias_waits(self, readers: dict[str, FrameReader]) -> Value:
         return self.bias_table.loading & ~readers["bias"].available if self.bias_table else Const(0, 1)
 
-    def _scores(self, m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer,
-                readers: dict[str, FrameReader]) -> None:
-        """Queries and keys take the same ``lead``, so that a bank is free for one as soon as the other says so."""
-        query, key = readers["q"].data, readers["k"].data
+    def _scores(self, m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer, reader: FrameReader,
+                keys: Source) -> None:
+        query, key = reader.data, keys.data
         if self.rotary:
             query = self._turned(m, "q", query, loader.position, loader.chunk)
-            key = self._turned(m, "k", key, sequencer.index, sequencer.chunk)
-        write = delayed(m, loader.write, self.lead, "write", reset=True)
-        write_address = delayed(m, loader.write_address, self.lead, "write_address")
+        write = delayed(m, loader.write, self.query_lead, "write", reset=True)
+        write_address = delayed(m, loader.write_address, self.query_lead, "write_address")
         read_address = delayed(m, sequencer.read_address, self.lead, "read_address")
         latency = self.lead + sum_latency(self.lanes)
         accumulate = delayed(m, sequencer.step, latency, "accumulate", reset=True)
@@ -290,12 +331,14 @@ class AttentionEngine(wiring.Component):
         if self.softmax.passes == 2:
             m.d.comb += weights.second.eq(delayed(m, sequencer.second, latency, "second"))
 
-    def _values(self, m: Module, values: ValueSequencer, reader: FrameReader) -> None:
+    def _values(self, m: Module, values: ValueSequencer, source: Source) -> None:
         """A row each; weights come to the slots in the keys' order, row by row."""
         normalize, weights = self.normalize, self.weights
         slot = Signal(range(self.timing.slots))
         with m.If(weights.offer[-1]):
             m.d.sync += slot.eq(slot + 1)
+        stepping = {name: delayed(m, getattr(values, name), self.lag, f"values_{name}", reset=name == "step")
+                    for name in ("step", "slot", "first", "close", "bank", "chunk")}
         totals, sums = [], []
         for k in range(self.rows):
             row = shared(lambda: ValueRow(
@@ -304,9 +347,8 @@ class AttentionEngine(wiring.Component):
             m.submodules[f"value_row_{k}"] = row
             m.d.comb += [
                 row.write.eq(weights.offer[k]), row.write_slot.eq(slot), row.entry.eq(weights.entry),
-                row.values.eq(reader.data),
-                *(getattr(row, name).eq(getattr(values, name))
-                  for name in ("step", "slot", "first", "close", "bank", "chunk", "owned")),
+                row.values.eq(source.data), row.owned.eq(values.owned),
+                *(getattr(row, name).eq(value) for name, value in stepping.items()),
                 *(getattr(row, name).eq(getattr(normalize, name)) for name in ("read_chunk", "word_bank"))]
             totals.append(of_bank(normalize.divide_bank, row.totals))
             sums.append(row.sums.as_value())

@@ -7,9 +7,14 @@ from tilewright.rtl.attention.banks import BANKS, of_bank
 from tilewright.rtl.attention.tile_walker import Mask, ahead_shape, tile_layout
 
 
-def key_layout(*, rows: int) -> data.StructLayout:
-    """A key's scores on their way: which rows see it, whether it is its tile's first or last, and what that tile is."""
-    return data.StructLayout({"visible": rows, "first": 1, "last": 1, "job_ends": 1, "rows": range(rows + 1), "job": 1})
+def key_layout(*, rows: int, place: data.StructLayout | None = None) -> data.StructLayout:
+    """A key's scores on their way: which rows see it, whether it is its tile's first or last, and what that tile is.
+
+    With a cache also ``place``, where its row lies there.
+    """
+    where = {} if place is None else {"place": place}
+    return data.StructLayout({
+        "visible": rows, "first": 1, "last": 1, "job_ends": 1, "rows": range(rows + 1), "job": 1, **where})
 
 
 class ScoreSequencer(wiring.Component):
@@ -20,13 +25,15 @@ class ScoreSequencer(wiring.Component):
     one, and ``key`` tells about it during both. ``final`` marks the job's last step. ``release`` frees the queries in bank
     ``bank``. Where scores are ``biased``, ``ahead`` is how far the key lies before the tile's first row, and ``base``, where
     there are ``bias_words``, the tile's; where keys are ``indexed``, ``index`` is the key's and ``chunk`` the step's.
+    With a cache ``key`` has a ``place``.
 
     With 2 ``passes`` the keys of a tile come twice, ``second`` is high the second time. Only then does a key ``open`` a
     place for its weights and need room for it, and can be its tile's ``last``.
     """
 
-    def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int, passes: int = 1,
-                 biased: bool = False, bias_words: int = 0, indexed: bool = False) -> None:
+    def __init__(self, *, rows: int, group: int, kv_heads: int, chunks: int, interval: int, mask: Mask, keys_max: int,
+                 passes: int = 1, biased: bool = False, bias_words: int = 0, indexed: bool = False,
+                 place: data.StructLayout | None = None) -> None:
         self.rows = rows
         self.group = group
         self.chunks = chunks
@@ -34,13 +41,15 @@ class ScoreSequencer(wiring.Component):
         self.mask = mask
         self.keys_max = keys_max
         self.passes = passes
-        layout = tile_layout(rows=rows, keys_max=keys_max, bias_words=bias_words)
+        self.place = place
+        layout = tile_layout(rows=rows, keys_max=keys_max, kv_heads=kv_heads, bias_words=bias_words)
         super().__init__({
             "tile_available": In(1), "tile": In(layout), "tile_next": Out(1), "job": In(1),
             "loaded": In(BANKS), "available": In(1), "room": In(1),
             "step": Out(1), "final": Out(1), "read_address": Out(range(BANKS * chunks)),
-            "begins": Out(1), "open": Out(1), "ends": Out(1), "second": Out(1), "key": Out(key_layout(rows=rows)),
-            "release": Out(1), "bank": Out(1), "job_left": Out(1), "waits": Out(1),
+            "begins": Out(1), "open": Out(1), "ends": Out(1), "second": Out(1),
+            "key": Out(key_layout(rows=rows, place=place)), "release": Out(1), "bank": Out(1),
+            "job_left": Out(1), "waits": Out(1),
             **({"ahead": Out(ahead_shape(keys_max))} if biased else {}),
             **({"base": Out(layout["base"].shape)} if bias_words else {}),
             **({"index": Out(range(keys_max)), "chunk": Out(range(max(chunks, 2)))} if indexed else {})})
@@ -74,6 +83,8 @@ class ScoreSequencer(wiring.Component):
             self.tile_next.eq(self.tile_available & (~active | tile_ends)),
             self.key.first.eq(first_key), self.key.last.eq(last_key), self.key.job_ends.eq(tile.job_ends),
             self.key.rows.eq(tile.rows), self.key.job.eq(job), self.key.visible.eq(self._visible(tile, index, ahead))]
+        if self.place is not None:
+            m.d.comb += [self.key.place.head.eq(tile.head), self.key.place.key.eq(index)]
         told = {"ahead": ahead, "base": tile.base, "index": index, "chunk": chunk}
         m.d.comb += [getattr(self, name).eq(value) for name, value in told.items() if name in self.signature.members]
         with m.If(self.step):

@@ -46,16 +46,16 @@ def ahead_shape(keys_max: int) -> Shape:
     return signed(Shape.cast(range(keys_max)).width + 1)
 
 
-def tile_layout(*, rows: int, keys_max: int, bias_words: int = 0) -> data.StructLayout:
+def tile_layout(*, rows: int, keys_max: int, kv_heads: int, bias_words: int = 0) -> data.StructLayout:
     """A query tile: its keys ``first`` .. ``last``, without those between ``leap`` and ``landing`` where it ``leaps``.
 
-    ``position`` is that of its first row on the key axis, ``rows`` how many count; ``job_ends`` tells of the last tile of a
-    job; ``base`` is where the first row's head begins in a table of ``bias_words``.
+    ``position`` is that of its first row on the key axis, ``rows`` how many count, ``head`` is its kv head; ``job_ends`` tells
+    of the last tile of a job; ``base`` is where the first row's head begins in a table of ``bias_words``.
     """
     key = Shape.cast(range(keys_max))
     return data.StructLayout({
         "first": key, "last": key, "leaps": 1, "leap": key, "landing": key, "position": key,
-        "rows": Shape.cast(range(rows + 1)), "job_ends": 1, "base": Shape.cast(range(bias_words))})
+        "rows": Shape.cast(range(rows + 1)), "head": Shape.cast(range(kv_heads)), "job_ends": 1, "base": Shape.cast(range(bias_words))})
 
 
 class TileWalker(wiring.Component):
@@ -77,7 +77,7 @@ class TileWalker(wiring.Component):
         self.queries_max = queries_max
         self.keys_max = keys_max
         self.bias_entries = bias_entries
-        layout = tile_layout(rows=rows, keys_max=keys_max, bias_words=kv_heads * group * bias_entries)
+        layout = tile_layout(rows=rows, keys_max=keys_max, kv_heads=kv_heads, bias_words=kv_heads * group * bias_entries)
         super().__init__({
             "take": In(1), "queries": In(range(queries_max + 1)), "keys": In(range(keys_max + 1)), "idle": Out(1),
             "available": Out(1), "tile": Out(layout), "next": In(1)})
@@ -110,6 +110,7 @@ class TileWalker(wiring.Component):
         count = Signal(range(positions + 1))
         m.d.sync += count.eq(Mux(left < positions, left, positions))
         m.d.sync += [self.tile.position.eq(position), self.tile.job_ends.eq(job_ends),
+                     self.tile.head.eq(self.kv_heads - 1 - heads),
                      self.tile.rows.eq(count * self.group if positions > 1 or self.rows == self.group else self.rows)]
         self._keys(m, position, count, keys)
         if self.bias_entries:

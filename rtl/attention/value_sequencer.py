@@ -21,9 +21,12 @@ class ValueSequencer(wiring.Component):
     the weights of the oldest key without are in their slot. A word is added to ``loop`` cycles after the key before at the
     earliest, and a tile begins when a bank of sums is free. ``owned`` shows the banks whose sums are complete, ``settling``
     cycles after the last step, ``ends`` what they hold; ``release`` frees them.
+
+    With a cache ``oldest`` is the key that steps next, and ``tile_left`` tells of a tile's last step.
     """
 
-    def __init__(self, *, rows: int, chunks: int, slots: int, loop: int, settling: int) -> None:
+    def __init__(self, *, rows: int, chunks: int, slots: int, loop: int, settling: int,
+                 place: data.StructLayout | None = None) -> None:
         if slots & (slots - 1):
             raise ValueError(f"slots must be a power of two, not {slots!r}")
         self.rows = rows
@@ -31,11 +34,11 @@ class ValueSequencer(wiring.Component):
         self.slots = slots
         self.loop = loop
         self.settling = settling
-        self.key_layout = key_layout(rows=rows)
+        self.key_layout = key_layout(rows=rows, place=place)
         super().__init__({
             "open": In(1), "key": In(self.key_layout), "open_slot": Out(range(slots)), "room": Out(1), "weighed": In(1),
             "available": In(1), "step": Out(1), "final": Out(1), "slot": Out(range(slots)), "first": Out(1), "close": Out(1),
-            "bank": Out(1), "chunk": Out(range(chunks)), "waits": Out(1),
+            "bank": Out(1), "chunk": Out(range(chunks)), "waits": Out(1), "oldest": Out(self.key_layout), "tile_left": Out(1),
             "owned": Out(BANKS), "ends": Out(data.ArrayLayout(tile_end_layout(rows=rows), BANKS)), "release": In(BANKS)})
 
     def elaborate(self, platform: object) -> Module:
@@ -57,7 +60,7 @@ class ValueSequencer(wiring.Component):
             self.step.eq((ready != 0) & self.available & ~occupied & ~self._follows_closely(m)),
             self.waits.eq((ready != 0) & ~self.available), self.first.eq(key.first), self.close.eq(key.last),
             key_ends.eq(self.step & last_chunk), tile_ends.eq(key_ends & key.last),
-            self.final.eq(last_chunk & key.last & key.job_ends)]
+            self.final.eq(last_chunk & key.last & key.job_ends), self.oldest.eq(key), self.tile_left.eq(tile_ends)]
         # Keys lie in their slots long before their weights do: registers in front keep the memory out of the way of a step.
         m.d.sync += [used.eq(used + self.open - key_ends), ready.eq(ready + self.weighed - key_ends),
                      next_key.eq(get_next.data), key.eq(Mux(key_ends, next_key, get.data))]
