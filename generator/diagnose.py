@@ -4,7 +4,7 @@ What is allowed is read off the JSON Schema of the family, so a message and the 
 editors use cannot disagree.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -156,8 +156,8 @@ def allowed(schema: Schema, root: Schema) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _one_of(choices: list[str]) -> str:
-    return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+def _one_of(choices: Sequence[str | int]) -> str:
+    return str(choices[0]) if len(choices) == 1 else f"one of {', '.join(map(str, choices))}"
 
 
 def _keys(root: Schema, route: Route) -> list[str]:

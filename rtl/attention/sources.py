@@ -34,7 +34,8 @@ def leads(*, caches: bool, turns: bool, keys_max: int) -> tuple[int, int]:
     return queries, READ_LATENCY if caches else queries
 
 
-def share_banks(m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer, *, query_lead: int, key_lead: int) -> None:
+def share_banks(m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer, *, query_lead: int,
+                key_lead: int) -> None:
     """A bank of queries is whole, or free, when the one with the longer way is through with it, too."""
     late, early = max(query_lead - key_lead, 0), max(key_lead - query_lead, 0)
     full = [delayed(m, loader.full, cycles, f"full_{cycles}", reset=True) for cycles in range(late + 1)]

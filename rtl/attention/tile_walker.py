@@ -55,7 +55,8 @@ def tile_layout(*, rows: int, keys_max: int, kv_heads: int, bias_words: int = 0)
     key = Shape.cast(range(keys_max))
     return data.StructLayout({
         "first": key, "last": key, "leaps": 1, "leap": key, "landing": key, "position": key,
-        "rows": Shape.cast(range(rows + 1)), "head": Shape.cast(range(kv_heads)), "job_ends": 1, "base": Shape.cast(range(bias_words))})
+        "rows": Shape.cast(range(rows + 1)), "head": Shape.cast(range(kv_heads)), "job_ends": 1,
+        "base": Shape.cast(range(bias_words))})
 
 
 class TileWalker(wiring.Component):

@@ -13,12 +13,14 @@ q, result  ``order`` rows: kv head, row, chunk of the row
 k          kv head, tile of ``tile_q`` rows, pass of ``passes``, key that the tile meets, chunk;
            schedule window_ring: kv head, key that any query of the job sees, chunk
 v          as k, in one pass
+k, v       where they are ``cached``: kv head, position of the job's queries, chunk
 bias       head, distance from query to key; an entry a beat, of jobs that load one
 =========  =====================================================================
 """
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import ClassVar
@@ -28,13 +30,13 @@ from .cases import StreamCase, lines_of
 
 BIAS_LANES = Lanes(lanes=1, width=16, signed=True)
 STREAMS = ("q", "k", "v", "result")
-ERROR_NONE, ERROR_SHAPE, ERROR_Q_LAST, ERROR_K_LAST, ERROR_V_LAST = range(5)
+ERROR_NONE, ERROR_SHAPE, ERROR_Q_LAST, ERROR_K_LAST, ERROR_V_LAST, ERROR_CACHE = range(6)
 ERROR_BIAS_LAST, ERROR_NO_BIAS = 6, 7
 
 
 @dataclass(frozen=True)
 class Job:
-    """One line of ``jobs.txt``: attention of ``queries`` positions to ``keys``, their last ones where a mask asks."""
+    """One line of ``jobs.txt``: attention of ``queries`` positions to ``keys``, the last of them with a mask or a cache."""
 
     queries: int
     keys: int
@@ -43,15 +45,21 @@ class Job:
     out_scale: int
     load_bias: int = 0
 
+    @property
+    def begins(self) -> bool:
+        """Whether it brings all keys and values itself also where they are cached."""
+        return self.queries == self.keys
+
 
 @dataclass(frozen=True)
 class AttentionPorts:
     """Ports of the engine: all that a bench needs to know about a design.
 
     ``module`` is the Verilog module with the ``stream`` ports. ``mask`` has the kind of the mask and the numbers window,
-    sink and prefix, 0 where the kind has none. ``job`` maps the fields of a job to their widths, in the order of the columns
-    of ``jobs.txt``; ``limits`` has the largest legal queries and keys; ``bias``, of the table of a bias, how many heads have
-    one and its entries; ``rotary``, whether positions turn queries and keys.
+    sink and prefix, 0 where the kind has none; ``cached`` tells of an engine that keeps keys and values. ``job`` maps the
+    fields of a job to their widths, in the order of the columns of ``jobs.txt``; ``limits`` has the largest legal queries
+    and keys; ``bias``, of the table of a bias, how many heads have one and its entries; ``rotary``, whether positions turn
+    queries and keys.
     """
 
     design: str
@@ -64,6 +72,7 @@ class AttentionPorts:
     passes: int
     order: str
     mask: dict[str, str | int]
+    cached: bool
     limits: dict[str, int]
     job: dict[str, int]
     q: Lanes
@@ -96,7 +105,7 @@ class AttentionPorts:
     @property
     def needs_positions(self) -> bool:
         """Whether a job must have at least as many keys as queries."""
-        return self.mask["kind"] != "none" or bool(self.bias) or self.rotary
+        return self.mask["kind"] != "none" or bool(self.bias) or self.rotary or self.cached
 
     @property
     def is_ring(self) -> bool:
@@ -138,6 +147,8 @@ class AttentionPorts:
             return prod(self.bias) if self.bias and job.load_bias else 0
         if self.is_ring:
             return self.kv_heads * (min(job.keys - job.queries + 1, self.cores) + job.queries - 1) * self.chunks
+        if self.cached:
+            return self.kv_heads * job.queries * self.chunks
         tiles = -(-job.queries * self.group // self.tile_q)
         keys = self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(tiles)) * self.chunks
         return keys * self.passes if stream == "k" else keys
@@ -219,14 +230,20 @@ class Case(StreamCase):
                     f"{folder / stream}.txt: {len(getattr(case, stream))} beats; the jobs take {expected}")
         return case
 
-    def only(self, number: int, ports: AttentionPorts) -> "Case":
-        """Job ``number`` alone, with the bias that counts for it."""
-        alone = super().only(number, ports)
-        if not ports.bias or alone.bias:
+    def only(self, number: int, ports: AttentionPorts, *, count: int = 1) -> "Case":
+        """``count`` jobs from ``number`` on, without the others, with the bias that counts for the first."""
+        alone = super().only(number, ports, count=count)
+        if not ports.bias or self.jobs[number].load_bias:
             return alone
         loaded = sum(ports.count("bias", job) for job in self.jobs[:number])
         bias = self.bias[loaded - prod(ports.bias) : loaded]
-        return replace(alone, jobs=[replace(self.jobs[number], load_bias=1)], bias=bias)
+        first, *others = alone.jobs
+        return replace(alone, jobs=[replace(first, load_bias=1), *others], bias=[*bias, *alone.bias])
+
+    def parts(self, ports: AttentionPorts) -> "list[Case]":
+        """Its jobs, each alone; where keys are cached each with those that go on with its sequence."""
+        edges = [number for number, job in enumerate(self.jobs) if job.begins or not ports.cached]
+        return [self.only(first, ports, count=end - first) for first, end in pairwise([*edges, len(self.jobs)])]
 
 
 def load_ports(path: Path) -> AttentionPorts:

@@ -14,6 +14,7 @@ import cocotb
 from . import engine_bench as bench
 from .attention_ports import (
     ERROR_BIAS_LAST,
+    ERROR_CACHE,
     ERROR_K_LAST,
     ERROR_NO_BIAS,
     ERROR_Q_LAST,
@@ -28,7 +29,8 @@ from .engine_bench import FOLDER, STALLS, EngineBench
 PORTS = load_ports(FOLDER / "design.json")
 CASES = Case.load_all(Path(os.environ.get("VECTORS", FOLDER / "vectors")), PORTS)
 FRAME_ERROR = {"q": ERROR_Q_LAST, "k": ERROR_K_LAST, "v": ERROR_V_LAST, "bias": ERROR_BIAS_LAST}
-SMALL_BEATS = 4096  # of a job that a test may run several times
+SMALL_BEATS = 4096  # of a job, or a sequence of them, that a test may run several times
+GOOD = {"queries": 1, "keys": 1, "score_multiplier": 1, "score_shift": 0, "out_scale": 4096, "load_bias": 1}
 
 
 def engine_of(dut: Any, test: str) -> EngineBench:
@@ -38,21 +40,30 @@ def engine_of(dut: Any, test: str) -> EngineBench:
 
 def shapes_off_limits() -> list[Job]:
     """Jobs that no engine of these limits may take, as far as the ports can say them."""
-    good = {"queries": 1, "keys": 1, "score_multiplier": 1, "score_shift": 0, "out_scale": 4096, "load_bias": 1}
     jobs = []
     for name, limit in PORTS.limits.items():
-        jobs += [Job(**good | {name: value}) for value in (0, limit + 1, (1 << PORTS.job[name]) - 1)
+        jobs += [Job(**GOOD | {name: value}) for value in (0, limit + 1, (1 << PORTS.job[name]) - 1)
                  if value == 0 or limit < value < 1 << PORTS.job[name]]
     if PORTS.needs_positions and PORTS.limits["queries"] > 1:
-        jobs.append(Job(**good | {"queries": 2, "keys": 1}))
+        jobs.append(Job(**GOOD | {"queries": 2, "keys": 1}))
     return jobs
 
 
 def small() -> list[Case]:
-    """The jobs of all cases, each alone, the smallest first, as far as they are small; at least one."""
-    alone = sorted((case.only(number, PORTS) for case in CASES for number in range(len(case.jobs))),
+    """The parts of all cases, the smallest first, as far as they are small; at least one."""
+    alone = sorted((part for case in CASES for part in case.parts(PORTS)),
                    key=lambda case: len(case.q) + len(case.k) + len(case.v))
     return [case for case in alone if len(case.k) <= SMALL_BEATS] or alone[:1]
+
+
+def single() -> list[Case]:
+    """Those of them that are one job."""
+    return [case for case in small() if len(case.jobs) == 1]
+
+
+def gaps(held: int) -> list[Job]:
+    """Jobs that neither begin a sequence nor go on with one of ``held`` positions."""
+    return [Job(**GOOD | {"keys": keys}) for keys in (held, held + 2) if 2 <= keys <= PORTS.limits["keys"]]
 
 
 @cocotb.test()
@@ -134,12 +145,31 @@ async def illegal_jobs_between_good_ones_change_nothing(dut: Any) -> None:
     await engine.finish()
 
 
+if PORTS.cached:
+
+    @cocotb.test()
+    async def a_job_that_leaves_a_gap_is_refused(dut: Any) -> None:
+        """Taken, dropped with error 5; the sequence goes on as if it had not been there."""
+        engine = engine_of(dut, "a_job_that_leaves_a_gap_is_refused")
+        sequences = [case for case in small() if len(case.jobs) > 1]
+        assert sequences, "no job goes on with a sequence"
+        for case in sequences[:4]:
+            await engine.reset()
+            for job in gaps(0):
+                await bench.refuses(engine, job, ERROR_CACHE, case.only(0, PORTS))
+            for number, job in enumerate(case.jobs):
+                engine.send(case.only(number, PORTS))
+                for wrong in gaps(job.keys):
+                    engine.send_job(wrong)
+            await engine.finish(errors=(ERROR_CACHE if gaps(case.jobs[-1].keys) else 0,))
+
+
 @cocotb.test()
 @cocotb.parametrize(stream=list(PORTS.inputs), when=["early", "late"])
 async def a_misplaced_last_is_reported_and_survived(dut: Any, stream: str, when: str) -> None:
     """The job completes, ``error`` says which frame was wrong, and the next job is exact."""
     engine = engine_of(dut, f"a_misplaced_last_is_reported_and_survived/stream={stream}/when={when}")
-    cases = small()
+    cases = single()
     long_enough = [case for case in cases if len(getattr(case, stream)) > (1 if when == "early" else 0)]
     assert long_enough, f"no case has {stream} of two beats"
     for bad in (long_enough[0], engine.random.choice(long_enough)):

@@ -39,13 +39,13 @@ class StreamCase:
         streams: dict[str, Any] = {stream: [beat for case in cases for beat in getattr(case, stream)] for stream in cls.STREAMS}
         return cls(name="+".join(case.name for case in cases), jobs=[job for case in cases for job in case.jobs], **streams)
 
-    def only(self, number: int, ports: Any) -> Self:
-        """Job ``number`` alone; it must need nothing of the job before."""
+    def only(self, number: int, ports: Any, *, count: int = 1) -> Self:
+        """``count`` jobs from ``number`` on, without the others; the first must need nothing of the job before."""
         streams: dict[str, Any] = {}
         for stream in self.STREAMS:
-            first = sum(ports.count(stream, job) for job in self.jobs[:number])
-            streams[stream] = getattr(self, stream)[first : first + ports.count(stream, self.jobs[number])]
-        return type(self)(name=f"{self.name}[{number}]", jobs=[self.jobs[number]], **streams)
+            first, last = (sum(ports.count(stream, job) for job in self.jobs[:end]) for end in (number, number + count))
+            streams[stream] = getattr(self, stream)[first:last]
+        return type(self)(name=f"{self.name}[{number}]", jobs=self.jobs[number : number + count], **streams)
 
     def last(self, stream: str, ports: Any) -> list[int]:
         """The ``last`` bit of every beat of ``stream``."""

@@ -4,16 +4,19 @@ A walk over tiles and keys with the engine's own rules and no data: a key begins
 there is a slot for its weights, and ends a key interval after the one before at the earliest; its values follow when the
 weights are there and, at the beginning of a tile, a bank of sums is free; a finished tile is divided and read row by row.
 A job that loads the table of the bias waits for the jobs before it, and its first tile for the table.
-Equal to ``counter_cycles``, to the cycle.
+With a cache a job's rows are appended once the jobs before have read theirs, in a ring also once no tile needs what they
+take the place of; a key, or its value, begins when its row is there. Equal to ``counter_cycles``, to the cycle.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Protocol
 
+from tilewright.families.attention.cache_cycles import CacheTime
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.work import tile_keys
+from tilewright.sim.golden.attention import tile_keys as met_keys
 
 CHECK = 2          # from accepting a job to the earliest acceptance of the next, whose shape is checked meanwhile
 WALK = 4           # from a job, or from a tile that was taken, to the next tile's keys
@@ -43,6 +46,10 @@ class CycleEngine:
     slots: int          # keys whose weights are on their way
     division: int       # cycles from one row's total to the next one's
     result_latency: int  # from reading a word of sums to offering its results
+    query_lead: int     # cycles that queries take to their banks
+    key_lead: int       # from a step to the key that it meets
+    value_lead: int     # from a step to the value that it meets
+    append_latency: Mapping[str, int]  # of keys and of values: from a row's last beat to its first possible step
     bias_entries: int = 0  # of the table that a job may load, an entry a cycle
 
 
@@ -77,6 +84,7 @@ class _Timeline:
     released: list[int] = field(default_factory=lambda: [NEVER] * BANKS)  # a bank's last word was taken
     taken: int = NEVER                     # a row's factor was taken
     read: int = NEVER                      # a row's, or a tile's, last word was read
+    caches: dict[str, CacheTime] = field(default_factory=dict)  # of keys and values, none without
 
 
 def walk(engine: CycleEngine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
@@ -85,8 +93,11 @@ def walk(engine: CycleEngine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
     Where there is a bias, a job may say whether it brings one, in ``load_bias``; of those that do not say, the first does.
     """
     time = _Timeline(freed=[NEVER] * engine.slots)
+    if engine.spec.cache:
+        time.caches = {name: CacheTime(engine.spec, latency) for name, latency in engine.append_latency.items()}
     for number, job in enumerate(jobs):
-        time.accepted = max(time.accepted + CHECK, time.loaded + 1, time.walked + 1, time.done[0] + 1)
+        appended = [cache.appended for cache in time.caches.values()]
+        time.accepted = max(time.accepted + CHECK, time.loaded + 1, time.walked + 1, time.done[0] + 1, *appended)
         if engine.bias_entries and getattr(job, "load_bias", number == 0):
             time.accepted = max(time.accepted, time.done[1] + 1)
             time.table = time.accepted + engine.bias_entries + 1
@@ -100,14 +111,21 @@ def _job(engine: CycleEngine, time: _Timeline, job: JobShape) -> JobCycles:
     first = None
     offered = time.accepted + WALK
     load = time.accepted + 1
-    for _ in range(spec.kv_heads):
-        for count, tile_rows in zip(counts, rows, strict=True):
-            load = max(load, time.scored[0] + 1)
+    for name, left in (("k", time.scored[1]), ("v", time.valued)):
+        if name in time.caches:
+            time.caches[name].take(job.queries, job.keys, accepted=time.accepted, left=left)
+    for head in range(spec.kv_heads):
+        for tile, (count, tile_rows) in enumerate(zip(counts, rows, strict=True)):
+            load = max(load, time.scored[0] + 1 + max(engine.key_lead - engine.query_lead, 0))
             time.loaded = load + tile_rows * spec.chunks - 1
             load = time.loaded + 1
             time.walked = max(offered, time.scored[1], time.table)
             offered = time.walked + WALK
-            begins = _keys(engine, time, count)
+            if tile:
+                for name, left in (("k", time.scored[1]), ("v", time.valued)):
+                    if name in time.caches:
+                        time.caches[name].leave_tile(head, tile * spec.tile_q // spec.group, left)
+            begins = _keys(engine, time, _arrivals(spec, time, job, head, tile, count))
             first = begins if first is None else first
             _drain(engine, time, tile_rows)
     assert first is not None
@@ -122,37 +140,51 @@ def _tile_rows(spec: AttentionSpec, job: JobShape) -> list[int]:
     return [end - start for start, end in pairwise(edges)]
 
 
-def _keys(engine: CycleEngine, time: _Timeline, count: int) -> int:
+def _arrivals(spec: AttentionSpec, time: _Timeline, job: JobShape, head: int, tile: int, count: int,
+              ) -> Iterator[tuple[int, int]]:
+    """Of each key that a tile meets, the cycles from which on it and its value may be read."""
+    if not time.caches:
+        yield from repeat((NEVER, NEVER), count)
+        return
+    first = tile * spec.tile_q
+    last = min(first + spec.tile_q, job.queries * spec.group) - 1
+    low, high = (row // spec.group + job.keys - job.queries for row in (first, last))
+    for key in met_keys(spec.mask, low, high, job.keys):
+        yield time.caches["k"].there(head, key), time.caches["v"].there(head, key)
+
+
+def _keys(engine: CycleEngine, time: _Timeline, arrivals: Iterable[tuple[int, int]]) -> int:
     """The keys of one tile, scores and values; the first score step."""
     chunks = engine.spec.chunks
     first, ended = 0, time.scored[1]
-    for number in range(engine.spec.passes * count):
-        again = number - (engine.spec.passes - 1) * count  # which key of the pass that weighs them
-        key = ended + 1
+    met = list(arrivals)
+    for number, (key_there, value_there) in enumerate(engine.spec.passes * met):
+        again = number - (engine.spec.passes - 1) * len(met)  # which key of the pass that weighs them
+        key = max(ended + 1, key_there)
         if again >= 0:
             key = max(key, time.freed[time.keys % engine.slots] + 1)
         if number == 0:
-            first = key = max(key, time.walked + 1, time.loaded + 1)
+            first = key = max(key, time.walked + 1, time.loaded + 1 + max(engine.query_lead - engine.key_lead, 0))
         ended = max(key + chunks - 1, ended + engine.interval)
         if again >= 0:
-            _values(engine, time, ended, begins=again == 0)
+            _values(engine, time, max(ended + engine.key_latency, value_there), begins=again == 0)
     time.scored = [time.scored[1], ended]
     return first
 
 
-def _values(engine: CycleEngine, time: _Timeline, scored: int, *, begins: bool) -> None:
-    """The values of one key, whose last score step is that of cycle ``scored``; ``begins``: of a tile's first key."""
+def _values(engine: CycleEngine, time: _Timeline, ready: int, *, begins: bool) -> None:
+    """The values of one key, which with its weights are there in cycle ``ready``; ``begins``: of a tile's first key."""
     values = max(time.values + engine.loop, time.valued + 1)
     if begins:
         values = max(values, time.released[0] + 1)
-    time.values = max(values, scored + engine.key_latency)
+    time.values = max(values, ready)
     time.valued = time.freed[time.keys % engine.slots] = time.values + engine.spec.chunks - 1
     time.keys += 1
 
 
 def _drain(engine: CycleEngine, time: _Timeline, rows: int) -> None:
     """A finished tile: each row divided while the one before is read; in the order of tiles, while the tile before is."""
-    owned = time.valued + engine.settling
+    owned = time.valued + engine.value_lead + engine.settling
     whole = engine.spec.order == "tiles"
     for _ in range(rows):
         start = max(owned, time.taken)

@@ -13,6 +13,7 @@ MAX_TILE_Q = 16
 MAX_COLS = 16
 MAX_WEIGHT_BITS = 16  # mantissa_bits + guard_bits
 FORMATS = ("int4", "int8", "int16")
+RINGS = ("window", "lambda")  # masks whose later keys forget earlier ones
 
 INT8 = IntFormat(8, signed=True)
 ENGINE_FIELDS: dict[str, tuple[str, ...]] = {  # what each schedule asks for
@@ -183,6 +184,29 @@ class Limits(Part):
 
     queries: Size = Field(default=1024, description="positions of a job's queries")
     keys: Size = Field(default=1024, description="positions of a job's keys and values")
+
+
+class Cache(Part):
+    """Keys and values kept on the chip: each comes once, with its position's job, and every later job of the sequence reads it.
+
+    Masks window and lambda: a ring behind the sinks. Others: a slot for every key. What is not written is derived.
+    """
+
+    slots: int = Field(
+        default_factory=int, ge=1, le=3 * MAX_SIZE,
+        description="rows of each kv head; default: limits.keys, or of a ring the fewest that do")
+    bits: Literal[4, 8, 16] = Field(
+        default_factory=lambda: 16, description="of a stored element; default: the fewer of k's and v's")
+    group: int = Field(
+        default_factory=int, ge=1, le=256,
+        description="elements that share an exponent, where one of k and v has more bits; default: 16 or the next that fits")
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value != 0}
+
+
+CacheField = Annotated[Cache | None, BeforeValidator(_written), WithJsonSchema(Cache.model_json_schema())]
 
 
 class Job(Part):

@@ -7,10 +7,14 @@ from tilewright.families.attention.cycles import CycleEngine
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.formats import IntFormat
 from tilewright.rtl.attention.bias_table import Bias
+from tilewright.rtl.attention.cache_layout import CacheSize
+from tilewright.rtl.attention.cache_memory import READ_LATENCY
 from tilewright.rtl.attention.engine import AttentionEngine, key_timing
 from tilewright.rtl.attention.normalize_rows import RESULT_LATENCY, division_cycles
-from tilewright.rtl.attention.rotary import Turns, rotary_latency
+from tilewright.rtl.attention.rotary import Turns
+from tilewright.rtl.attention.row_cache import append_latency
 from tilewright.rtl.attention.softmax import Softmax
+from tilewright.rtl.attention.sources import leads
 from tilewright.rtl.attention.tile_walker import Mask
 from tilewright.rtl.hierarchy import to_rtlil
 from tilewright.rtl.stream_top import StreamTop
@@ -33,7 +37,14 @@ def engine(spec: AttentionSpec, *, target: str = "generic") -> AttentionEngine:
         key=_shape(spec.k), value=_shape(spec.v), out=_shape(spec.out), score_width=spec.score_width, softmax=_softmax(spec),
         mask=Mask(spec.mask.kind, **spec.mask.numbers), bias=Bias(*spec.bias_shape) if spec.bias_shape else None,
         rotary=Turns(*spec.rotary_tables()) if spec.rotary else None, limits=(spec.limits.queries, spec.limits.keys),
-        order=spec.order, target=target)
+        order=spec.order, cache=_cache(spec), target=target)
+
+
+def _cache(spec: AttentionSpec) -> CacheSize | None:
+    cache = spec.cache
+    if cache is None:
+        return None
+    return CacheSize(slots=cache.slots, ring=spec.cache_ring, bits=cache.bits, group_chunks=max(cache.group // spec.lanes, 1))
 
 
 def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:
@@ -44,10 +55,20 @@ def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:
 
 def cycle_engine(spec: AttentionSpec) -> CycleEngine:
     """``spec`` as the cycle model sees it."""
+    query_lead, key_lead = leads(caches=spec.cache is not None, turns=spec.rotary is not None, keys_max=spec.limits.keys)
     timing = key_timing(
         softmax=_softmax(spec), lanes=spec.lanes, rows=spec.tile_q, chunks=spec.chunks, score_width=spec.score_width,
-        biased=spec.bias is not None, lead=rotary_latency(spec.limits.keys) if spec.rotary else 0)
+        biased=spec.bias is not None, lead=key_lead)
     return CycleEngine(
         spec=spec, loop=timing.loop, settling=timing.settling, interval=timing.interval, key_latency=timing.latency,
         slots=timing.slots, division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,
+        query_lead=query_lead, key_lead=key_lead, value_lead=READ_LATENCY if spec.cache else 0,
+        append_latency={"k": _append_latency(spec, spec.k, query_lead), "v": _append_latency(spec, spec.v, 0)},
         bias_entries=math.prod(spec.bias_shape) if spec.bias_shape else 0)
+
+
+def _append_latency(spec: AttentionSpec, number: IntFormat, lead: int) -> int:
+    cache = _cache(spec)
+    if cache is None:
+        return 0
+    return append_latency(compresses=cache.bits < number.width, group_chunks=cache.group_chunks, lead=lead)

@@ -32,7 +32,9 @@ def _operand(name: str, shape: Lanes, beats: str) -> Input:
 
 
 def _key_beats(ports: AttentionPorts, passes: int) -> str:
-    """C++ expression: beats of keys, or of values, for ``job``, each tile's ``passes`` times."""
+    """C++ expression: beats of keys, or of values, for ``job``, each tile's ``passes`` times; with a cache each once."""
+    if ports.cached:
+        return f"job.queries * {ports.kv_heads * ports.chunks}"
     if ports.is_ring:
         return (f"(std::min<int64_t>(job.keys - job.queries + 1, {ports.cores}) + job.queries - 1) * "
                 f"{ports.kv_heads * ports.chunks}")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tilewright.families.attention.fields import Cache
 from tilewright.families.attention.spec import LOG2E, PHASE_BITS, WAVE_BITS, AttentionSpec
 from tilewright.formats import IntFormat
 
@@ -36,6 +37,7 @@ def hls_context(spec: AttentionSpec) -> dict[str, Any]:
         **_numbers(spec),
         **_softmax(spec),
         **_rotary(spec),
+        **_cache(spec),
     }
 
 
@@ -69,6 +71,25 @@ def _structure(spec: AttentionSpec) -> dict[str, Any]:
         "bias_words": bias_heads * bias_entries,
         **spec.mask.numbers,
     }
+
+
+def _cache(spec: AttentionSpec) -> dict[str, Any]:
+    """Slots and stored elements."""
+    if not spec.cache:
+        return {"cached": False}
+    stores = {f"{name}_store": _store(spec, spec.cache, number) for name, number in (("k", spec.k), ("v", spec.v))}
+    return {"cached": True, "slots": spec.cache.slots, "ring": spec.cache_ring, "sink": spec.mask.sink, **stores}
+
+
+def _store(spec: AttentionSpec, cache: Cache, number: IntFormat) -> dict[str, Any]:
+    """How elements of a row are stored."""
+    most = number.width - cache.bits
+    if most <= 0:
+        return {"compressed": False}
+    group_chunks = cache.group // spec.lanes
+    return {
+        "compressed": True, "bits": cache.bits, "high": (1 << cache.bits - 1) - 1, "most": most,
+        "exponent_width": most.bit_length(), "group_chunks": group_chunks, "groups": spec.chunks // group_chunks}
 
 
 def _numbers(spec: AttentionSpec) -> dict[str, Any]:

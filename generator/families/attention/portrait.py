@@ -46,8 +46,8 @@ def portrait(spec: AttentionSpec) -> Portrait:
         title=f"{heads_in_words(spec)} of {spec.head_dim}, {spec.tile_q} \u00d7 {spec.lanes} streaming attention",
         sentence=(
             f"O = softmax(Q \u00d7 K\u1d40) \u00d7 V: {spec.q} queries in tiles of {spec.tile_q} rows stay while {spec.k} keys "
-            f"{_streams(spec)} for each tile. {_WEIGHTS[spec.algorithm]}, rows are divided "
-            f"by their sum at the end, and no memory grows with the sequence."
+            f"{_coming(spec)}. {_WEIGHTS[spec.algorithm]}, rows are divided "
+            f"by their sum at the end, and {_growth(spec)}."
         ),
         facts=(
             ("Heads", sharing(spec)),
@@ -60,7 +60,8 @@ def portrait(spec: AttentionSpec) -> Portrait:
             ("Exponential", _EXPONENTIALS[spec.algorithm]
              + (f"; {1 << spec.table_bits} intervals, {spec.mantissa_bits} bit" if spec.has_table else "")),
             ("Sums", f"weights in {spec.total_width} bit, weighted values in {spec.accumulator_width}"),
-            ("On chip", f"{spec.on_chip_bits / 8192:.1f} KiB of queries, sums and row state"),
+            *_cache(spec),
+            ("On chip", f"{spec.on_chip_bits / 8192:.1f} KiB of queries, sums{', cache' if spec.cache else ''} and row state"),
             ("Jobs up to", f"{spec.limits.queries} queries, {spec.limits.keys} keys"),
             ("Ports", "ready/valid streams"),
         ),
@@ -79,8 +80,31 @@ def portrait(spec: AttentionSpec) -> Portrait:
     )
 
 
-def _streams(spec: AttentionSpec) -> str:
-    return f"stream past twice and {spec.v} values once" if spec.passes > 1 else f"and {spec.v} values stream past once"
+def _coming(spec: AttentionSpec) -> str:
+    """How keys and values reach the tiles."""
+    if spec.cache:
+        return f"and {spec.v} values come once, stay on the chip and pass by from there"
+    if spec.passes > 1:
+        return f"stream past twice and {spec.v} values once for each tile"
+    return f"and {spec.v} values stream past once for each tile"
+
+
+def _growth(spec: AttentionSpec) -> str:
+    if not spec.cache or spec.cache_ring:
+        return "no memory grows with the sequence"
+    return f"{spec.cache.slots} keys of a sequence find room"
+
+
+def _cache(spec: AttentionSpec) -> Iterator[tuple[str, str]]:
+    """The line on the cache, if there is one."""
+    if not spec.cache:
+        return
+    kept = f"{spec.cache.slots} keys and values of each kv head"
+    if spec.cache_ring:
+        sinks = f"the first {spec.mask.sink}, " if spec.mask.sink else ""
+        kept = f"{sinks}the latest {spec.cache_ring} keys and values of each kv head"
+    group = f", an exponent for {spec.cache.group}" if spec.cache.group else ""
+    yield "Cache", f"{kept}, {spec.cache.bits} bit{group}; {spec.cache_bits / 8192:.1f} KiB"
 
 
 def work(spec: AttentionSpec, job: Mapping[str, Any]) -> Work:

@@ -14,6 +14,7 @@ from tilewright.families.attention.vectors import Case, IntArray, Job, case_file
 from tilewright.formats import IntFormat
 
 ARGUMENTS = ("q", "k", "v", "score_multiplier", "score_shift", "out_scale")
+START = "start"  # one more where keys and values are cached
 ONE = 1 << 12  # out_scale of 1.0
 
 
@@ -23,16 +24,19 @@ class JobError(ValueError):
 
 def arguments_of(spec: AttentionSpec) -> tuple[str, ...]:
     """What a job of the design may be given."""
-    return (*ARGUMENTS, *(("bias",) if spec.bias else ()))
+    return (*ARGUMENTS, *(("bias",) if spec.bias else ()), *((START,) if spec.cache else ()))
 
 
 def make_job(spec: AttentionSpec, arguments: Mapping[str, ArrayLike | None], before: Job | None = None) -> Job:
-    """The job that ``arguments`` (names of ARGUMENTS; None counts as absent) ask of a design. JobError for a bad one.
+    """The job that ``arguments`` (see :func:`arguments_of`; None counts as absent) ask of a design. JobError for a bad one.
 
     q is (heads, M, head_dim), k and v are (kv_heads, N, head_dim), each without its first axis where there is one head.
     A score is ``q . k * score_multiplier / 2**score_shift`` with ``fraction`` bits behind the point; out_scale has 12 of its
     16 bits behind the point and is 1.0 by default. bias, in designs with one, is (heads or 1, 2 * reach + 1); without it
     the table of the job ``before`` counts.
+
+    With a cache k and v are (kv_heads, M, head_dim), the rows of the queries' own positions. The job goes on with the sequence
+    of the one ``before``; where there is none or ``start`` is 1 it begins one.
     """
     allowed = arguments_of(spec)
     given = {name: value for name, value in arguments.items() if value is not None}
@@ -44,6 +48,8 @@ def make_job(spec: AttentionSpec, arguments: Mapping[str, ArrayLike | None], bef
     k = _heads("k", given["k"], spec.k, spec.kv_heads, spec.head_dim)
     v = _heads("v", given["v"], spec.v, spec.kv_heads, spec.head_dim)
     queries, keys = q.shape[1], k.shape[1]
+    if spec.cache and keys != queries:
+        raise JobError(f"k: {keys} positions; q has {queries}, and a cache takes the rows of these")
     if v.shape[1] != keys:
         raise JobError(f"v: {v.shape[1]} positions; k has {keys}")
     for name, size, most in (("q", queries, spec.limits.queries), ("k", keys, spec.limits.keys)):
@@ -51,6 +57,12 @@ def make_job(spec: AttentionSpec, arguments: Mapping[str, ArrayLike | None], bef
             raise JobError(f"{name}: {size} positions; the design takes 1 to {most}")
     if spec.needs_positions and queries > keys:
         raise JobError(f"q: {queries} positions; k has {keys}, and {spec.positioned_by()} needs as many at least")
+    if spec.cache and before and not _scalar(START, given.get(START, 0), 1):
+        keys += before.keys
+        if keys > spec.limits.keys:
+            raise JobError(f"k: {queries} positions behind {before.keys}; the design takes {spec.limits.keys}: "
+                           f"begin another sequence with {START}")
+        k, v = np.concatenate([before.k, k], axis=1), np.concatenate([before.v, v], axis=1)
     return Job(
         q=q, k=k, v=v,
         score_multiplier=_scalar("score_multiplier", given["score_multiplier"], spec.score_multiplier_width),
@@ -114,11 +126,13 @@ class AttentionRuntime:
         self.description: dict[str, Any] = {}  # no registers
 
     def job(self, arguments: Mapping[str, ArrayLike | None], before: Job | None) -> Job:
-        """The job of a user's arguments; ``JobError`` for a bad one. Of the job before, a bias stays."""
+        """The job of a user's arguments; ``JobError`` for a bad one. Of the job before a bias stays, and what a cache holds."""
         return make_job(self.spec, arguments, before)
 
     def alone(self, job: Job) -> Job:
-        """``job`` with the bias that counts: it brings all other operands along."""
+        """``job`` with the bias that counts, if it brings all other operands along: after a reset no cache holds a sequence."""
+        if self.spec.cache and job.queries < job.keys:
+            raise JobError(f"{START}: a program begins with a sequence of its own; what an earlier one left is gone")
         return replace(job, load_bias=True)
 
     def shape(self, job: Job) -> dict[str, int]:

@@ -7,14 +7,18 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
+from tilewright.families.attention.cache import cache_problems, cache_summary, filled_cache, stored_bits
 from tilewright.families.attention.fields import (
     ENGINE_FIELDS,
     MASK_NUMBERS,
     MAX_JOBS,
     MAX_TILE_Q,
     MAX_WEIGHT_BITS,
+    RINGS,
     SOFTMAX_NUMBERS,
     BiasField,
+    Cache,
+    CacheField,
     Engine,
     Job,
     Limits,
@@ -58,10 +62,12 @@ class AttentionSpec(Spec):
     softmax: Softmax = Field(default=Softmax(), validate_default=True)
     numbers: Numbers = Numbers()
     limits: Limits = Limits()
+    cache: CacheField = Field(default=None, description="keys and values kept on the chip; absent: none",
+                              json_schema_extra=without_default)
     top: Literal["stream"] = Field(default="stream", description="stream: bare engine")
     workload: tuple[Job, ...] = Field(
         default=(), validate_default=True, min_length=1, max_length=MAX_JOBS,
-        description="the jobs to verify and to estimate; default: one at the limits",
+        description="the jobs to verify and to estimate; default: one at the limits, with a cache a sequence of two",
     )
 
     @field_validator("softmax")
@@ -73,6 +79,11 @@ class AttentionSpec(Spec):
             return value.model_copy(update={"algorithm": "online"})
         return value
 
+    @field_validator("cache")
+    @classmethod
+    def _cache(cls, value: Cache | None, info: ValidationInfo) -> Cache | None:
+        return value and filled_cache(value, info.data)
+
     @field_validator("workload", mode="before")
     @classmethod
     def _jobs(cls, value: Any, info: ValidationInfo) -> Any:
@@ -80,6 +91,10 @@ class AttentionSpec(Spec):
             return tuple(value)
         if value == ():
             limits = info.data.get("limits", Limits())
+            if info.data.get("cache"):
+                first = min(limits.queries, limits.keys)
+                step = (Job(queries=1, keys=first + 1),) if first < limits.keys else ()
+                return (Job(queries=first, keys=first), *step)
             return (Job(queries=limits.queries, keys=limits.keys),)
         return value
 
@@ -186,6 +201,11 @@ class AttentionSpec(Spec):
         return 2 if self.algorithm in ("three_pass", "ibert") else 1
 
     @property
+    def cache_ring(self) -> int:
+        """Slots of a cache whose rows take turns; 0: every key has its own, or there is no cache."""
+        return self.cache.slots - self.mask.sink if self.cache and self.mask.kind in RINGS else 0
+
+    @property
     def macs_per_cycle(self) -> int:
         """Multipliers of scores and values, which on a fused array are the same."""
         if self.is_fused:
@@ -195,13 +215,13 @@ class AttentionSpec(Spec):
     @property
     def needs_positions(self) -> bool:
         """Whether a query's position counts; then a job has at least as many keys as queries."""
-        return self.mask.needs_positions or self.bias is not None or self.rotary is not None
+        return self.mask.needs_positions or any(block is not None for block in (self.bias, self.rotary, self.cache))
 
     def positioned_by(self) -> str:
         """What makes a query's position count."""
         if self.mask.needs_positions:
             return f"mask {self.mask.kind}"
-        return "a bias" if self.bias else "rotary"
+        return "a bias" if self.bias else "rotary" if self.rotary else "a cache"
 
     def tiles(self, queries: int) -> int:
         """Query tiles of one kv head for a job of ``queries`` positions."""
@@ -395,9 +415,18 @@ class AttentionSpec(Spec):
         return math.prod(self.bias_shape) * SCALED_BITS if self.bias_shape else 0
 
     @property
+    def cache_bits(self) -> int:
+        """Cached keys and values with their exponents; 0 without a cache."""
+        if not self.cache:
+            return 0
+        row = sum(stored_bits(self.cache, self.head_dim, number.width) for number in (self.k, self.v))
+        return self.kv_heads * self.cache.slots * row
+
+    @property
     def on_chip_bits(self) -> int:
-        """All of the above: the number of keys enters by the logarithm in ``total_width`` alone."""
-        return self.query_buffer_bits + self.accumulator_bits + self.row_state_bits + self.bias_bits + self.ring_bits
+        """All of the above: but for a cache that has a slot for each key, their number enters only by its logarithm."""
+        return (self.query_buffer_bits + self.accumulator_bits + self.row_state_bits + self.bias_bits + self.ring_bits
+                + self.cache_bits)
 
     # -- in words ------------------------------------------------------------------------------------
 
@@ -412,6 +441,8 @@ class AttentionSpec(Spec):
             sizes["bias"] = self.bias_bits
             bias = [("bias", f"{'a table for each head' if self.bias_shape[0] > 1 else 'one table'}, "
                              f"distances up to {self.bias.reach}: {math.prod(self.bias_shape)} entries")]
+        if self.cache:
+            sizes["cache"] = self.cache_bits
         order = ", beats in the order of tiles" if self.order == "tiles" else ""
         jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
         datapath = {"streaming": f"{self.tile_q} rows x {self.lanes} lanes, a key",
@@ -432,6 +463,7 @@ class AttentionSpec(Spec):
             ("limits", f"queries {self.limits.queries}, keys {self.limits.keys}"),
             ("buffers", f"{self.on_chip_bits / 1024:.1f} kbit: "
                         + ", ".join(f"{name} {bits / 1024:.1f}" for name, bits in sizes.items() if bits)),
+            *cache_summary(self),
             ("workload", f"{jobs}, at most {largest.queries} queries x {largest.keys} keys"),
         ]
 
@@ -449,6 +481,7 @@ class AttentionSpec(Spec):
         yield from self._rotary_problems()
         yield from self._softmax_problems()
         yield from self._limit_problems()
+        yield from cache_problems(self)
         yield from self._workload_problems()
 
     def _structure_problems(self) -> Iterator[Problem]:
@@ -565,6 +598,7 @@ class AttentionSpec(Spec):
 
     def _workload_problems(self) -> Iterator[Problem]:
         written = "workload" in self.model_fields_set
+        held = 0
         for index, job in enumerate(self.workload):
             route = ("workload", index)
             for name in ("queries", "keys"):
@@ -575,6 +609,11 @@ class AttentionSpec(Spec):
                 yield Problem((*route, "queries"), (
                     f"{job.queries} with {job.keys} keys; with {self.positioned_by()} a job has no more queries than keys: "
                     f"lower it to {job.keys}"))
+            elif written and self.cache and job.keys - job.queries not in (0, held):
+                longer = f"{held + job.queries}, or {job.queries} to begin another" if held else f"{job.queries}"
+                yield Problem((*route, "keys"), (
+                    f"{job.keys} with {job.queries} queries; the sequence has {held} positions before: write {longer}"))
+            held = job.keys
             macs = self.heads * job.queries * (min(job.keys, self.cores) if self.is_ring else job.keys) * self.head_dim
             if macs > MAX_JOB_MACS:
                 text = f"{macs} products of queries and keys; at most {MAX_JOB_MACS}"

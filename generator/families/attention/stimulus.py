@@ -16,6 +16,7 @@ from tilewright.sim.golden.requantize import quantize_scale
 
 MAX_STEPS = 10_000      # cycles of one random case: what a bench simulates in a few seconds
 MAX_ELEMENTS = 1 << 22  # of a job's keys: a window lets short jobs have long ones
+SEQUENCE_JOBS = 4       # with a cache: so many times as many jobs, and so many of them to a sequence
 SPREADS = (0.5, 1.0, 2.0, 6.0)  # standard deviation of the scores, in natural logarithms
 
 
@@ -40,11 +41,15 @@ def turned(spec: AttentionSpec, job: Job) -> tuple[IntArray, IntArray]:
 
 
 class Stimulus:
-    """Makes jobs for one spec from one random generator."""
+    """Makes jobs for one spec from one random generator; with a cache each that begins no sequence goes on with the last."""
 
     def __init__(self, spec: AttentionSpec, rng: Generator) -> None:
         self.spec = spec
         self.rng = rng
+        self.held = (self._no_rows(), self._no_rows())
+
+    def _no_rows(self) -> IntArray:
+        return np.zeros((self.spec.kv_heads, 0, self.spec.head_dim), np.int64)
 
     def uniform(self, number: IntFormat, size: tuple[int, ...]) -> IntArray:
         return self.rng.integers(number.low, number.high + 1, size, dtype=np.int64)
@@ -74,8 +79,11 @@ class Stimulus:
         """Equal weights of one key or two, their mean halved: many results lie in the middle between two integers."""
         spec = self.spec
         queries, keys = min(2, spec.limits.queries), min(2, spec.limits.keys)
+        if spec.cache:
+            keys = queries
         q = self.uniform(spec.q, (spec.heads, queries, spec.head_dim))
         k, v = (self.uniform(number, (spec.kv_heads, keys, spec.head_dim)) for number in (spec.k, spec.v))
+        self.held = k, v
         bias = np.zeros(spec.bias_shape, np.int64) if spec.bias_shape else None
         return with_result(spec, Job(q=q, k=k, v=v, score_multiplier=0, score_shift=0, out_scale=1 << 11, bias=bias))
 
@@ -101,11 +109,15 @@ class Stimulus:
         spec = self.spec
         draw = self.corners if extreme else self.uniform
         q = draw(spec.q, (spec.heads, queries, spec.head_dim))
-        k = draw(spec.k, (spec.kv_heads, keys, spec.head_dim))
-        v = draw(spec.v, (spec.kv_heads, keys, spec.head_dim))
+        rows = queries if spec.cache else keys
+        k = draw(spec.k, (spec.kv_heads, rows, spec.head_dim))
+        v = draw(spec.v, (spec.kv_heads, rows, spec.head_dim))
         if rising:
             order = np.argsort(np.einsum("hd,hkd->hk", q[::spec.group, 0], k), axis=1, kind="stable")
             k = np.take_along_axis(k, order[:, :, None], axis=1)
+        if spec.cache and queries < keys:
+            k, v = (np.concatenate(parts, axis=1) for parts in zip(self.held, (k, v), strict=True))
+        self.held = k, v
         bias = self.bias(extreme=extreme) if kept is None else kept
         scales = self.scales(extreme=extreme)
         return with_result(spec, Job(q=q, k=k, v=v, result=None, bias=bias, load_bias=kept is None, **scales))
@@ -141,6 +153,8 @@ class Stimulus:
 
     def random_shapes(self, count: int) -> list[JobFields]:
         """Jobs of any legal shape, about ``MAX_STEPS`` cycles in all where the heads are few."""
+        if self.spec.cache:
+            return self._sequences(SEQUENCE_JOBS * count)
         shapes: list[JobFields] = []
         for _ in range(count):
             shape = self.shape()
@@ -152,6 +166,20 @@ class Stimulus:
                     fits = not self.spec.needs_positions or keys >= shape.queries
                     shape = JobFields(queries=shape.queries if fits else keys, keys=keys)
             shapes.append(shape)
+        return shapes
+
+    def _sequences(self, count: int) -> list[JobFields]:
+        """Jobs that go on with the one before, one in a few begins another sequence."""
+        shapes: list[JobFields] = []
+        held = 0
+        for _ in range(count):
+            queries = self.shape().queries
+            if held + queries > self.spec.limits.keys or self.rng.random() < 1 / SEQUENCE_JOBS:
+                held = 0
+            while queries > 1 and self._is_large(JobFields(queries=queries, keys=held + queries), MAX_STEPS // count):
+                queries = (queries + 1) // 2
+            held += queries
+            shapes.append(JobFields(queries=queries, keys=held))
         return shapes
 
     def _is_large(self, shape: JobFields, cycles: int) -> bool:

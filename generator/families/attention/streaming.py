@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from tilewright.sim.cosim.attention_ports import AttentionPorts
 
 
+def _as_stored(spec: AttentionSpec, rows: "IntArray", width: int) -> "IntArray":
+    """Keys or values of ``width`` bits as tiles meet them."""
+    from tilewright.sim.golden.attention_cache import cached
+
+    cache = spec.cache
+    return cached(rows, bits=cache.bits, group=cache.group) if cache and cache.bits < width else rows
+
+
 class Streaming(Schedule):
     """Scores of a tile and a key, then its values, with running sums: Dao, "FlashAttention-2", 2023."""
 
@@ -25,7 +33,9 @@ class Streaming(Schedule):
         return stream_rtlil(spec, target=target)
 
     def blocks(self, spec: AttentionSpec) -> Mapping[str, str]:
+        caches = {r"(^|\.)[kv]_cache(\.|$)": "caches"} if spec.cache else {}
         return {
+            **caches,
             r"(^|\.)score_row_\d+(\.|$)": "score rows",
             r"(^|\.)value_row_\d+(\.|$)": "value rows",
             r"(^|\.)weights\.scale(\.|$)": "score scale",
@@ -57,8 +67,10 @@ class Streaming(Schedule):
         from tilewright.families.attention.stimulus import turned
         from tilewright.sim.golden.attention import attention
 
+        q, turned_k = turned(spec, job)
+        k, v = (_as_stored(spec, rows, number.width) for rows, number in ((turned_k, spec.k), (job.v, spec.v)))
         return attention(
-            *turned(spec, job), job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+            q, k, v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
             out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
             octave=spec.octave, total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low,
             high=spec.out.high, passes=spec.passes, parabola=spec.parabola, bias=job.bias)

@@ -23,7 +23,7 @@ STREAMS = ("jobs", "q", "k", "v", "bias", "result")
 
 
 class EngineShape(Protocol):
-    """The part of a spec that decides the order of beats."""
+    """The part of a spec that decides the order of beats; with a ``cache`` keys and values come once."""
 
     @property
     def kv_heads(self) -> int: ...
@@ -39,6 +39,8 @@ class EngineShape(Protocol):
     def order(self) -> str: ...
     @property
     def mask(self) -> Mask: ...
+    @property
+    def cache(self) -> object | None: ...
 
 
 def pack_rows(shape: EngineShape, rows: ArrayLike) -> IntArray:
@@ -89,8 +91,13 @@ def met_keys(shape: EngineShape, queries: int, keys: int, *, passes: int = 1) ->
 
 
 def pack_keys(shape: EngineShape, keys: ArrayLike, queries: int, *, passes: int = 1) -> IntArray:
-    """Keys or values (kv_heads, keys, head_dim) as beats, (beats, lanes): by kv head, tile, pass, key, chunk."""
+    """Keys or values (kv_heads, keys, head_dim) as beats, (beats, lanes): by kv head, tile, pass, key, chunk.
+
+    With a cache those of the job's own positions, by kv head, position, chunk.
+    """
     array = np.asarray(keys, np.int64)
+    if shape.cache:
+        return array[:, array.shape[1] - queries:].reshape(-1, shape.lanes)
     return array[:, met_keys(shape, queries, array.shape[1], passes=passes)].reshape(-1, shape.lanes)
 
 

@@ -37,6 +37,8 @@ def tile_keys(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
 
 def sent_rows(spec: AttentionSpec, queries: int, keys: int) -> int:
     """How many rows of keys, and as many of values, one kv head of a job brings in."""
+    if spec.cache:
+        return queries
     if spec.is_ring:
         return min(keys - queries + 1, spec.cores) + queries - 1
     return int(tile_keys(spec, queries, keys).sum())
@@ -67,4 +69,5 @@ def moved_bits(spec: AttentionSpec, queries: int, keys: int) -> int:
     """Bits at the ports: queries in and results out once, keys and values as often as they stream past a tile, or once."""
     pairs = spec.kv_heads * sent_rows(spec, queries, keys)
     rows = spec.heads * queries
-    return spec.head_dim * (rows * (spec.q.width + spec.out.width) + pairs * (spec.passes * spec.k.width + spec.v.width))
+    passes = 1 if spec.cache else spec.passes
+    return spec.head_dim * (rows * (spec.q.width + spec.out.width) + pairs * (passes * spec.k.width + spec.v.width))
