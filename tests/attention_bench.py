@@ -1,10 +1,13 @@
 """Attention engines under the compiled harness, for tests."""
 
+import re
 from pathlib import Path
 
 from gemm_designs import CACHE
 from tilewright.build import build
 from tilewright.design import Design
+from tilewright.families.attention.hardware import stream_rtlil
+from tilewright.families.attention.spec import AttentionSpec
 from tilewright.sim.runner import build_harness, run_harness
 
 STALLS = (0.2, 0.5, 0.9)
@@ -27,3 +30,14 @@ def prove(design: Design, folder: Path) -> int:
             values += run.values
         values += free.values
     return values
+
+
+def memories(spec: AttentionSpec) -> dict[str, tuple[int, int]]:
+    """Width and depth of every memory of the RTL, by module and name; modules that stand for rows occur once."""
+    found, module = {}, ""
+    for line in stream_rtlil(spec).splitlines():
+        if line.startswith("module"):
+            module = line.split()[1].removeprefix(f"\\{spec.design}_").removeprefix("\\")
+        elif match := re.match(r"\s*memory width (\d+) size (\d+) \\(\S+)", line):
+            found[f"{module} {match[3]}"] = int(match[1]), int(match[2])
+    return found

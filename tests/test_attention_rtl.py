@@ -1,6 +1,5 @@
 """Claims about attention engines as hardware: every pair of choices that the schema allows equals the golden model."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from attention_bench import prove
+from attention_bench import memories, prove
 from attention_softmax import ALGORITHMS, softmax
 from gemm_designs import CACHE
 from pairwise import pairwise_rows
 from tilewright.build import build
 from tilewright.design import Design, parse_design
-from tilewright.families.attention.hardware import stream_rtlil
 from tilewright.families.attention.stimulus import Stimulus
 from tilewright.families.attention.vectors import Case, case_files
 from tilewright.verify import verify
@@ -34,9 +32,12 @@ BIASES = {"none": None, "near": {"reach": 2}, "far": {"reach": 6, "per_head": Tr
 ROTARIES = {"none": None, "coarse": {"base": 100, "table_bits": 6}, "fine": {"table_bits": 12}}
 WIDTHS = {"fine": (12, 15, 1, 6), "coarse": (8, 8, 8, 3)}  # fraction, mantissa, guard, table
 JOBS = ((7, 11), (1, 40))  # queries, keys
+CACHES: dict[str, dict[str, Any] | None] = {"no_cache": None, "kept": {}, "four_bits": {"bits": 4}}
+SEQUENCE = ((7, 7), (4, 11), (1, 12), (9, 21))
 FACTORS: dict[str, tuple[str, ...]] = {
     "mask": tuple(MASKS), "heads": tuple(HEADS), "chunks": tuple(CHUNKS), "formats": tuple(FORMATS), "widths": tuple(WIDTHS),
-    "algorithm": ALGORITHMS, "bias": tuple(BIASES), "rotary": tuple(ROTARIES), "order": ORDERS}
+    "algorithm": ALGORITHMS, "bias": tuple(BIASES), "rotary": tuple(ROTARIES), "order": ORDERS,
+    "cache": tuple(CACHES)}
 
 
 def is_legal(row: Mapping[str, str]) -> bool:
@@ -44,8 +45,11 @@ def is_legal(row: Mapping[str, str]) -> bool:
     return row["order"] == "rows" or not (row["heads"] == "whole_tiles" or (row["heads"], row["chunks"]) == ("mha", "one"))
 
 
-def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs: Sequence[tuple[int, int]] = JOBS) -> Design:
+def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40,
+              jobs: Sequence[tuple[int, int]] | None = None) -> Design:
     """The design of a row."""
+    cache = CACHES[row["cache"]]
+    jobs = jobs or (JOBS if cache is None else SEQUENCE)
     heads, kv_heads, tile_q = HEADS[row["heads"]]
     head_dim, lanes = CHUNKS[row["chunks"]]
     fraction, mantissa_bits, guard_bits, table_bits = WIDTHS[row["widths"]]
@@ -58,12 +62,13 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40, jobs:
         "softmax": softmax(row["algorithm"], fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
                            table_bits=table_bits),
         "numbers": dict(zip(("q", "k", "v", "out"), FORMATS[row["formats"]], strict=True)),
+        **({} if cache is None else {"cache": cache}),
         "limits": {"queries": queries, "keys": keys}, "workload": [{"queries": m, "keys": n} for m, n in jobs]})
     return parse_design(text.encode(), source="pairs.yaml")
 
 
 PLAIN = {"mask": "none", "heads": "mha", "chunks": "many", "formats": "int8", "widths": "fine", "algorithm": "two_pass",
-         "bias": "none", "rotary": "none", "order": "rows"}
+         "bias": "none", "rotary": "none", "order": "rows", "cache": "no_cache"}
 ROWS = list(pairwise_rows(FACTORS, is_legal))
 
 
@@ -100,24 +105,13 @@ def test_keys_and_values_come_once_for_each_tile_and_keys_twice_where_their_maxi
     assert words == length * spec.head_dim * (2 + times * -(-length // spec.tile_q))
 
 
-def memories(design: Design) -> dict[str, tuple[int, int]]:
-    """Width and depth of every memory of the RTL, by module and name; modules that stand for rows occur once."""
-    found, module = {}, ""
-    for line in stream_rtlil(design.spec).splitlines():
-        if line.startswith("module"):
-            module = line.split()[1]
-        elif match := re.match(r"\s*memory width (\d+) size (\d+) (\S+)", line):
-            found[f"{module} {match[3]}"] = int(match[1]), int(match[2])
-    return found
-
-
 @pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
 def test_no_memory_grows_with_the_sequence(algorithm: str) -> None:
     short, long = (design_of(PLAIN | {"algorithm": algorithm}, keys=keys) for keys in (64, 65_536))
-    few, many = memories(short), memories(long)
+    few, many = memories(short.spec), memories(long.spec)
     assert few.keys() == many.keys()
     assert {name: depth for name, (_, depth) in few.items()} == {name: depth for name, (_, depth) in many.items()}
     for design, found in ((short, few), (long, many)):
-        bits = {name.rpartition("\\")[2]: width * depth for name, (width, depth) in found.items()}
+        bits = {name.rpartition(" ")[2]: width * depth for name, (width, depth) in found.items()}
         assert design.spec.tile_q * bits["queries"] == design.spec.query_buffer_bits
         assert design.spec.tile_q * (bits["sums_0"] + bits["sums_1"]) == design.spec.accumulator_bits

@@ -12,12 +12,13 @@ from gemm_designs import CACHE
 from tilewright.build import build
 from tilewright.design import Design, parse_design
 from tilewright.errors import UserError
-from tilewright.families.attention.stimulus import Stimulus, as_case
-from tilewright.families.attention.vectors import write_case
+from tilewright.families.attention.stimulus import Stimulus, as_case, golden
+from tilewright.families.attention.vectors import Job, write_case
 from tilewright.sim.runner import build_harness, run_harness
 
 LENGTHS = (128, 384, 1024)  # BERT-base, 64 elements a head: Devlin et al., NAACL 2019, table 7 and appendix A
 CONFIGURATIONS = 8
+DECODE_STEPS = 10_000
 
 
 def parsed(fields: dict[str, Any]) -> Design:
@@ -38,6 +39,33 @@ def test_heads_of_bert(mask: str, algorithm: str, tmp_path: Path) -> None:
         assert free.passed and stalled.passed, free.message or stalled.message
         assert free.values == length * design.spec.head_dim
         assert free.counters["cycles"] == case.cycles
+
+
+def test_ten_thousand_decode_steps_on_a_ring_of_eight(tmp_path: Path) -> None:
+    """What a step gives is attention to the first keys and the latest, whatever went through the ring before."""
+    sink, window, prefill = 2, 5, 8
+    design = parsed({
+        "model": {"head_dim": 4}, "engine": {"tile_q": 1, "lanes": 4}, "cache": {"bits": 4},
+        "mask": {"kind": "lambda", "sink": sink, "window": window}, "limits": {"queries": prefill, "keys": 16_384}})
+    spec = design.spec
+    assert spec.cache.slots == sink + 8
+    stimulus = Stimulus(spec, np.random.default_rng(1))
+    first = stimulus.job(prefill, prefill)
+    scales = {name: getattr(first, name) for name in ("score_multiplier", "score_shift", "out_scale")}
+    length = prefill + DECODE_STEPS
+    q, k, v = (stimulus.uniform(number, (1, length, 4)) for number in (spec.q, spec.k, spec.v))
+    k[:, :prefill], v[:, :prefill] = first.k, first.v
+    jobs = [first]
+    for keys in range(prefill + 1, length + 1):
+        seen = [*range(sink), *range(keys - window, keys)]
+        step = Job(q[:, keys - 1:keys], k[:, seen], v[:, seen], **scales)
+        result = golden(spec, step)  # every key of it is a sink or in the window
+        jobs.append(Job(step.q, k[:, :keys], v[:, :keys], **scales, result=result))
+    case = as_case(spec, "decode", tuple(jobs))
+    write_case(tmp_path / "decode", spec, case)
+    run = run_harness(build_harness(build(design, tmp_path / "build").folder, cache=CACHE), tmp_path / "decode")
+    assert run.passed, run.message
+    assert run.values == 4 * length and run.counters["cycles"] == case.cycles
 
 
 def drawn(seed: int) -> Design:
