@@ -54,7 +54,8 @@ class Chain:
     def sources(self, folder: Path) -> list[Path]:
         """Verilog of the engines, as built, and of the top, module ``chain``."""
         paths = {name: build(design, TEST_BUILD).folder / "rtl" / f"{design.name}.v" for name, design in self.engines.items()}
-        modules = {name: (design.name, _ports(paths[name].read_text(), design.name)) for name, design in self.engines.items()}
+        modules = {name: (design.name, stream_ports(paths[name].read_text(), design.name))
+                   for name, design in self.engines.items()}
         (folder / "chain.v").write_text(self._top(modules))
         return [*dict.fromkeys(paths.values()), folder / "chain.v"]
 
@@ -97,7 +98,7 @@ class Chain:
         return compile_program(sources=self.sources(folder), top="chain", main=program, cache=CACHE)
 
 
-def _ports(verilog: str, module: str) -> dict[str, tuple[str, int]]:
+def stream_ports(verilog: str, module: str) -> dict[str, tuple[str, int]]:
     """Direction and width of every port of ``module`` but clock and reset."""
     body = re.search(rf"^module {module}\(.*?^endmodule", verilog, re.DOTALL | re.MULTILINE)
     assert body, module

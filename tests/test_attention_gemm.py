@@ -30,9 +30,9 @@ DEPTH, OUTPUTS = 6, 7
 MASK = "causal"  # for queries that are the last of the positions, one tile meets every key
 
 
-def attention(name: str, *, model: dict[str, int], tile_q: int, lanes: int) -> Design:
+def attention(name: str, *, model: dict[str, int], tile_q: int, lanes: int, **blocks: Any) -> Design:
     return design(name, family="attention", model=model, engine={"tile_q": tile_q, "lanes": lanes, "order": "tiles"}, mask=MASK,
-                  limits={"queries": 16, "keys": 16})
+                  limits={"queries": 16, "keys": 16}, **blocks)
 
 
 @cache
@@ -40,7 +40,8 @@ def chain(name: str) -> Chain:
     """Queries projected, attended, results projected.
 
     "own": two heads with keys and values of their own, three beats to a row, tiles of three positions. "shared": four heads to
-    two of keys and values, which are projected too, one beat to a row, tiles of two positions.
+    two of keys and values, which are projected too, one beat to a row, tiles of two positions. "cached": the same, and what
+    was projected stays.
     """
     links = {"wq": ("attend", "q"), "attend": ("wo", "act")}
     if name == "own":
@@ -48,10 +49,11 @@ def chain(name: str) -> Chain:
             "wq": gemm("own_wq", rows=3, cols=2, dataflow="output_stationary"),
             "attend": attention("own_attention", model={"head_dim": 6, "heads": 2, "kv_heads": 2}, tile_q=3, lanes=2),
             "wo": gemm("own_wo", rows=2, cols=3, dataflow="weight_stationary")}, links)
+    cache = {"cache": {"bits": 4}} if name == "cached" else {}
     keys = gemm("shared_keys", rows=2, cols=4, dataflow="weight_stationary")
     return Chain({
         "wq": gemm("shared_wq", rows=2, cols=4, dataflow="output_stationary"), "wk": keys, "wv": keys,
-        "attend": attention("shared_attention", model={"head_dim": 4, "heads": 4, "kv_heads": 2}, tile_q=4, lanes=4),
+        "attend": attention(f"{name}_attention", model={"head_dim": 4, "heads": 4, "kv_heads": 2}, tile_q=4, lanes=4, **cache),
         "wo": gemm("shared_wo", rows=4, cols=2, dataflow="weight_stationary")},
         links | {"wk": ("attend", "k"), "wv": ("attend", "v")})
 
@@ -80,8 +82,12 @@ class Layer:
         job = self.stimulus["attend"].job(queries, keys)
         k, v = job.k, job.v
         if "wk" in self.specs:
-            k, v = (as_heads(self.project(name, None, spec.kv_heads * spec.head_dim, rows=keys, reuse=reuse), spec.kv_heads)
+            rows = queries if spec.cache else keys
+            k, v = (as_heads(self.project(name, None, spec.kv_heads * spec.head_dim, rows=rows, reuse=reuse), spec.kv_heads)
                     for name in ("wk", "wv"))
+            if rows < keys:
+                before = self.jobs["attend"][-1]
+                k, v = np.concatenate([before.k, k], axis=1), np.concatenate([before.v, v], axis=1)
         self.jobs["attend"].append(attention_result(spec, replace(job, q=q, k=k, v=v)))
         self.project("wo", as_matrix(self.jobs["attend"][-1].result), OUTPUTS, reuse=reuse)
 
@@ -111,8 +117,9 @@ def inputs(of: Chain) -> list[Input]:
     streams = []
     attend = of.engines["attend"].spec
     width, shared = attend.heads * attend.head_dim, attend.kv_heads * attend.head_dim
-    sizes = {"wq": ("job.m", "job.depth", width), "wk": ("job.keys", "job.depth", shared),
-             "wv": ("job.keys", "job.depth", shared), "wo": ("job.m", "job.k", "job.n")}
+    keys = "job.m" if attend.cache else "job.keys"
+    sizes = {"wq": ("job.m", "job.depth", width), "wk": (keys, "job.depth", shared), "wv": (keys, "job.depth", shared),
+             "wo": ("job.m", "job.k", "job.n")}
     for name, engine in of.engines.items():
         front = "" if name == of.final else f"{name}_"
         if name == "attend":
@@ -157,12 +164,14 @@ def proves(executable: Path, folder: Path, jobs: Sequence[Any]) -> None:
             assert said["passed"] and said["values"] == values, said
 
 
-@pytest.mark.parametrize("name", ["own", "shared"])
+@pytest.mark.parametrize("name", ["own", "shared", "cached"])
 def test_three_engines_in_a_row_equal_three_golden_models_in_a_row(
         name: str, compiled: Callable[[str], Path], tmp_path: Path) -> None:
     layer = Layer(chain(name), seed=1)
     most = layer.specs["attend"].tile_positions
     shapes = [(most, most, False), (most, 9, True), (1, 12, True), (1, 1, False), (2, 16, True), (most, 5, False)]
+    if name == "cached":
+        shapes = [(2, 2, False), (1, 3, True), (2, 5, True), (1, 6, True), (1, 1, False), (2, 3, True)]
     for queries, keys, reuse in 2 * shapes:
         layer.attend(queries, keys, reuse=reuse)
     layer.write(tmp_path / "jobs")
