@@ -33,6 +33,9 @@ DESIGNS: dict[str, dict[str, Any]] = {
 }
 KERNELS: dict[str, dict[str, Any]] = {
     "ring_of_four_bits": {"cache": {"bits": 4}, "mask": {"kind": "lambda", "sink": 3, "window": 4}, "numbers": {"k": "int16"}},
+    "turned_biased_and_met_twice": {
+        "cache": {"bits": 4, "group": 4}, "mask": {"kind": "window", "window": 5}, "rotary": {"base": 100},
+        "bias": {"reach": 3}, "softmax": {"algorithm": "ibert"}, "engine": {"tile_q": 2, "lanes": 2}},
     "all_as_they_are": {"model": {"head_dim": 4, "heads": 4, "kv_heads": 1}, "mask": "none"},
 }
 WINDOW = {"kind": "window", "window": 5}
