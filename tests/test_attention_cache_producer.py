@@ -40,7 +40,7 @@ def test_keys_and_values_may_come_in_turn(first: str, second: str, tmp_path: Pat
     """On a ring of one row: every row waits for the tile before."""
     design = cached_design(mask={"kind": "window", "window": 1}, engine={"tile_q": 1, "lanes": 4})
     spec = design.spec
-    assert spec.ring == 1
+    assert spec.cache_ring == 1
     source = build(design, TEST_BUILD).folder / "rtl" / f"{spec.design}.v"
     top = tmp_path / "in_turn.v"
     top.write_text(in_turn(source.read_text(), spec.design, first=first, second=second))

@@ -53,9 +53,9 @@ def cache_summary(spec: "AttentionSpec") -> Iterator[tuple[str, str]]:
     """The line on the cache, if there is one."""
     if not spec.cache:
         return
-    slots = f"{spec.cache.slots} keys"
+    slots, ring = f"{spec.cache.slots} keys", f"a ring of {spec.cache_ring}"
     if spec.cache_ring:
-        slots = f"the first {spec.mask.sink} keys and a ring of {spec.cache_ring}" if spec.mask.sink else f"a ring of {spec.cache_ring}"
+        slots = f"the first {spec.mask.sink} keys and {ring}" if spec.mask.sink else ring
     group = f", an exponent for {spec.cache.group} elements" if spec.cache.group else ""
     yield "cache", f"{slots} of each kv head, {spec.cache.bits} bits an element{group}"
 
