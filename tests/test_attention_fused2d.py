@@ -206,15 +206,15 @@ def test_a_causal_square_meets_the_key_tiles_up_to_its_own(tiles: int) -> None:
 
 @pytest.mark.parametrize(("blocks", "text"), [
     ({"engine": {"schedule": "fused2d", "lanes": 4}},
-     "engine.lanes: 4 with schedule fused2d, which has no lanes; remove it, or write schedule: streaming"),
+     "engine.lanes: 4 with schedule fused2d, which has no lanes; remove it, or write schedule: streaming or window_ring"),
     ({"engine": {"cols": 8}},
      "engine.cols: 8 with schedule streaming, which has no cols; remove it, or write schedule: fused2d"),
     ({"engine": {"schedule": "fused2d", "order": "rows"}},
      "engine.order: rows with schedule fused2d, which has no order; remove it, or write schedule: streaming"),
     ({"engine": {"schedule": "fused2d"}, "bias": {"reach": 4}},
-     "bias: schedule fused2d has no bias; remove it, or write schedule: streaming"),
+     "bias: has no meaning with schedule fused2d; remove it, or write schedule: streaming"),
     ({"engine": {"schedule": "fused2d"}, "model": {"head_dim": 5}, "rotary": {}},
-     "rotary: schedule fused2d has no rotary; remove it, or write schedule: streaming"),
+     "rotary: has no meaning with schedule fused2d; remove it, or write schedule: streaming"),
     ({"engine": {"schedule": "fused2d", "cols": 17}}, "engine.cols: 17 is not an integer from 1 to 16"),
     ({"engine": {"schedule": "fused2d"}, "softmax": {"algorithm": "two_pass"}},
      "softmax.algorithm: two_pass with schedule fused2d, whose weights are below the greatest score; write online"),

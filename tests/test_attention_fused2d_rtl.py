@@ -183,7 +183,7 @@ def test_no_memory_grows_with_the_sequence() -> None:
     for keys in (64, 65_536):
         spec = design_of(PLAIN, keys=keys).spec
         found = {name: (int(width), int(depth)) for width, depth, name in re.findall(
-            r"^\s*memory width (\d+) size (\d+) \\(\w+)$", stream_rtlil(spec), re.MULTILINE)}
+            r"^\s*memory width (\d+) size (\d+) \\(\w+)", stream_rtlil(spec), re.MULTILINE)}
         bits = {name: width * depth for name, (width, depth) in found.items()}
         assert bits["queries"] == spec.query_buffer_bits
         assert spec.tile_q * (bits["sums"] + bits["partials"]) == spec.accumulator_bits

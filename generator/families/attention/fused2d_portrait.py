@@ -1,21 +1,21 @@
 """The portrait of a fused attention engine: its words, its drawing, the work its jobs mean."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 from tilewright.families.attention.portrait import (
     MIDDLE,
-    MOST_DRAWN,
     MOST_PITCH,
     SEES,
+    grid,
     heads_in_words,
     sharing,
     spread,
     stream_name,
 )
 from tilewright.families.attention.spec import AttentionSpec
-from tilewright.families.attention.work import key_tiles, padded_macs, useful_macs
+from tilewright.families.attention.work import padded_macs, sent_rows, useful_macs
 from tilewright.portrait import Portrait, Work
 from tilewright.report_svg import arrow, element
 
@@ -64,7 +64,7 @@ def work(spec: AttentionSpec, job: Mapping[str, Any]) -> Work:
     """MACs and bytes of ``job``, all heads: whole tiles of queries, and of keys for each of them."""
     queries, keys = job["queries"], job["keys"]
     rows = spec.kv_heads * spec.tiles(queries) * spec.tile_q
-    columns = spec.kv_heads * spec.cols * int(key_tiles(spec, queries, keys).sum())
+    columns = spec.kv_heads * sent_rows(spec, queries, keys)
     bits = spec.head_dim * (rows * (spec.q.width + spec.out.width) + columns * (spec.k.width + spec.v.width))
     return Work(
         name=f"{queries}\u00a0\u00d7\u00a0{keys}",
@@ -81,7 +81,7 @@ def figure(spec: AttentionSpec) -> Markup:
     wide, high = pitch * spec.cols, pitch * spec.tile_q
     left = MIDDLE - 40 - wide / 2
     lanes = left + wide + GAP
-    parts = [*_array(spec, left, pitch)]
+    parts = [*grid(spec.tile_q, spec.cols, "result", left, TOP, pitch)]
     for col in spread(spec.cols):
         x = left + (col + 0.5) * pitch
         parts += arrow("weight", x, 38.0, x, TOP - 6)
@@ -107,21 +107,3 @@ def figure(spec: AttentionSpec) -> Markup:
         viewBox=f"{MIDDLE - 200:.0f} 14 400 {TOP + high:.0f}",
         aria_label=f"{spec.tile_q} rows of {spec.cols} PEs, and a lane for each row",
     )
-
-
-def _array(spec: AttentionSpec, left: float, pitch: float) -> Iterator[Markup]:
-    gap = pitch * 0.16
-    side = pitch - gap
-    if spec.tile_q * spec.cols > MOST_DRAWN:
-        cell = element("rect", class_="pe act", x=gap / 2, y=gap / 2, width=side, height=side)
-        texture = element("pattern", cell, id="array-act", x=left, y=TOP, width=pitch, height=pitch,
-                          patternUnits="userSpaceOnUse")
-        yield element("defs", texture)
-        yield element("rect", x=left, y=TOP, width=pitch * spec.cols, height=pitch * spec.tile_q, fill="url(#array-act)")
-        return
-    for row in range(spec.tile_q):
-        for col in range(spec.cols):
-            x, y = left + col * pitch + gap / 2, TOP + row * pitch + gap / 2
-            yield element("rect", class_="pe", x=x, y=y, width=side, height=side, rx=side * 0.14)
-            yield element("rect", class_="kept result", x=x + side * 0.3, y=y + side * 0.3, width=side * 0.4,
-                          height=side * 0.4, rx=side * 0.08, style=f"--wave:{row + col}")

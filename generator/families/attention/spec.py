@@ -30,6 +30,8 @@ from tilewright.families.attention.fields import (
     Softmax,
     without_default,
 )
+from tilewright.families.attention.fused2d_fields import ALGORITHM as FUSED_ALGORITHM
+from tilewright.families.attention.fused2d_fields import fused_problems
 from tilewright.families.attention.fusemax import UPDATE_STEPS
 from tilewright.families.attention.window_ring_fields import ring_problems
 from tilewright.formats import IntFormat, signed_width
@@ -76,7 +78,7 @@ class AttentionSpec(Spec):
         """Schedule fused2d knows one algorithm, and so takes it where none is written."""
         fused = getattr(info.data.get("engine"), "schedule", None) == "fused2d"
         if fused and "algorithm" not in value.model_fields_set:
-            return value.model_copy(update={"algorithm": "online"})
+            return value.model_copy(update={"algorithm": FUSED_ALGORITHM})
         return value
 
     @field_validator("cache")
@@ -475,8 +477,9 @@ class AttentionSpec(Spec):
         yield from self._order_problems()
         if self.is_ring:
             yield from ring_problems(self)
+        if self.is_fused:
+            yield from fused_problems(self)
         yield from self._mask_problems()
-        yield from self._fused_problems()
         yield from self._bias_problems()
         yield from self._rotary_problems()
         yield from self._softmax_problems()
@@ -553,17 +556,7 @@ class AttentionSpec(Spec):
                 f"{self.lanes} is odd, and rotary turns pairs; the nearest even divisor of model.head_dim: "
                 f"{_nearest(fitting, self.lanes)}"))
 
-    def _fused_problems(self) -> Iterator[Problem]:
-        if not self.is_fused:
-            return
-        for name in ("bias", "rotary"):
-            if getattr(self, name) is not None:
-                yield Problem((name,), f"schedule fused2d has no {name}; remove it, or write schedule: streaming")
-
     def _softmax_problems(self) -> Iterator[Problem]:
-        if self.is_fused and self.algorithm != "online":
-            yield Problem(("softmax", "algorithm"), (
-                f"{self.algorithm} with schedule fused2d, whose weights are below the greatest score; write online"))
         for name in sorted(self.softmax.model_fields_set - {"algorithm", "fraction", *self.softmax.numbers}):
             fitting = " or ".join(algorithm for algorithm, numbers in SOFTMAX_NUMBERS.items() if name in numbers)
             yield Problem(("softmax", name), (

@@ -9,7 +9,7 @@ from tilewright.families.attention.fields import Job as JobFields
 from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.vectors import Case, IntArray, Job
-from tilewright.families.attention.work import key_tiles, sent_rows
+from tilewright.families.attention.work import met_rows
 from tilewright.formats import IntFormat
 from tilewright.sim.golden.attention_rotary import rotated
 from tilewright.sim.golden.requantize import quantize_scale
@@ -185,9 +185,7 @@ class Stimulus:
     def _is_large(self, shape: JobFields, cycles: int) -> bool:
         """Whether a job takes more than about ``cycles``, or more operands than a case should hold."""
         spec = self.spec
-        met = sent_rows(spec, shape.queries, shape.keys) if spec.is_ring else int(
-            key_tiles(spec, shape.queries, shape.keys).sum())
-        streamed = spec.passes * spec.kv_heads * met * spec.interval
+        streamed = spec.passes * spec.kv_heads * met_rows(spec, shape.queries, shape.keys) * spec.interval // spec.cols
         return (streamed + spec.heads * shape.queries * spec.chunks > cycles
                 or spec.kv_heads * shape.keys * spec.head_dim > MAX_ELEMENTS)
 

@@ -30,6 +30,6 @@ def ring_problems(spec: "AttentionSpec") -> Iterator[Problem]:
         yield Problem(("softmax", "algorithm"), (
             f"{spec.algorithm} with schedule window_ring, which knows the greatest octave of all keys before the first weight; "
             f"write {ALGORITHM}"))
-    for block in ("bias", "rotary"):
+    for block in ("bias", "rotary", "cache"):
         if getattr(spec, block) is not None:
             yield Problem((block,), f"has no meaning with schedule window_ring; remove it, or write schedule: {OTHER}")

@@ -35,18 +35,21 @@ def tile_keys(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
     }[mask.kind]
 
 
-def sent_rows(spec: AttentionSpec, queries: int, keys: int) -> int:
-    """How many rows of keys, and as many of values, one kv head of a job brings in."""
-    if spec.cache:
-        return queries
-    if spec.is_ring:
-        return min(keys - queries + 1, spec.cores) + queries - 1
-    return int(tile_keys(spec, queries, keys).sum())
-
-
 def key_tiles(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
     """(tiles,): how many times each query tile of one kv head meets up to ``spec.cols`` keys."""
     return -(-tile_keys(spec, queries, keys) // spec.cols)
+
+
+def met_rows(spec: AttentionSpec, queries: int, keys: int) -> int:
+    """How many rows of keys come past the queries of one kv head in a job; whole key tiles of them."""
+    if spec.is_ring:
+        return min(keys - queries + 1, spec.cores) + queries - 1
+    return spec.cols * int(key_tiles(spec, queries, keys).sum())
+
+
+def sent_rows(spec: AttentionSpec, queries: int, keys: int) -> int:
+    """How many rows of keys, and as many of values, one kv head of a job brings in: what a cache does not hold."""
+    return queries if spec.cache else met_rows(spec, queries, keys)
 
 
 def useful_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
@@ -57,12 +60,11 @@ def useful_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
 def padded_macs(spec: AttentionSpec, queries: int, keys: int) -> int:
     """Multiplications of a job with every row of every tile counted for every key, each time it streams past, and value.
 
-    In a ring: with every core counted for every query. On a fused array: with whole key tiles.
+    In a ring: with every core counted for every query. On a fused array: with every column for every key tile.
     """
     if spec.is_ring:
         return 2 * spec.heads * spec.head_dim * spec.cores * queries
-    met = spec.cols * int(key_tiles(spec, queries, keys).sum())
-    return (spec.passes + 1) * spec.kv_heads * spec.head_dim * spec.tile_q * met
+    return (spec.passes + 1) * spec.kv_heads * spec.head_dim * spec.tile_q * met_rows(spec, queries, keys)
 
 
 def moved_bits(spec: AttentionSpec, queries: int, keys: int) -> int:
