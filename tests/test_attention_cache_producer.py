@@ -10,7 +10,6 @@ from tilewright.build import build
 from tilewright.families.attention.ports import ports as attention_ports
 from tilewright.families.attention.stimulus import cases
 from tilewright.families.attention.vectors import case_files
-from tilewright.sim.cosim.attention_ports import JOB_FIELDS
 from tilewright.sim.harness import Input, Result, harness_context, lanes
 from tilewright.sim.project import simulation_files
 from tilewright.sim.verilator import compile_program
@@ -47,7 +46,7 @@ def test_keys_and_values_may_come_in_turn(first: str, second: str, tmp_path: Pat
     ports = attention_ports(spec)
     rows = f"job.queries * {spec.heads * spec.chunks}"
     context = harness_context(
-        "in_turn", jobs=JOB_FIELDS, job=ports.job, result=Result(spec.lanes, spec.out.width, spec.out.signed, rows),
+        "in_turn", jobs=tuple(ports.job), job=ports.job, result=Result(spec.lanes, spec.out.width, spec.out.signed, rows),
         inputs=[Input("q", lanes(spec.lanes, 8), rows, has_last=True),
                 Input("kv", lanes(2 * spec.lanes, 8), f"job.queries * {spec.kv_heads * spec.chunks}", has_last=True)])
     program = simulation_files(ports, harness=context, modules=(), benches=("none",))["sim/harness.cpp"]

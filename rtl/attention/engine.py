@@ -163,12 +163,13 @@ class AttentionEngine(wiring.Component):
         m.submodules.loader = loader = self._loader()
         m.submodules.walker = walker = TileWalker(rows=self.rows, group=self.group, kv_heads=self.kv_heads, mask=self.mask,
                                                   queries_max=self.limits[0], keys_max=self.limits[1],
-                                                  bias_entries=own_bias.entries if own_bias else 0)
+                                                  bias_entries=own_bias.entries if own_bias else 0,
+                                                  tells_head=self.cache is not None)
         m.submodules.sequencer = sequencer = ScoreSequencer(
-            rows=self.rows, group=self.group, kv_heads=self.kv_heads, chunks=self.chunks, interval=self.timing.interval,
-            mask=self.mask, keys_max=self.limits[1], passes=self.softmax.passes, biased=table is not None,
+            rows=self.rows, group=self.group, chunks=self.chunks, interval=self.timing.interval, mask=self.mask,
+            keys_max=self.limits[1], passes=self.softmax.passes, biased=table is not None,
             bias_words=own_bias.words if own_bias else 0, indexed=self.rotary is not None or self.cache is not None,
-            place=place)
+            kv_heads=self.kv_heads if self.cache else 1, place=place)
         m.submodules.value_sequencer = values = ValueSequencer(
             rows=self.rows, chunks=self.chunks, slots=self.timing.slots, loop=self.timing.loop,
             settling=self.timing.settling + self.lag, place=place)

@@ -25,14 +25,14 @@ class ScoreSequencer(wiring.Component):
     one, and ``key`` tells about it during both. ``final`` marks the job's last step. ``release`` frees the queries in bank
     ``bank``. Where scores are ``biased``, ``ahead`` is how far the key lies before the tile's first row, and ``base``, where
     there are ``bias_words``, the tile's; where keys are ``indexed``, ``index`` is the key's and ``chunk`` the step's.
-    With a cache ``key`` has a ``place``.
+    With a cache ``key`` has a ``place``, in one of ``kv_heads``.
 
     With 2 ``passes`` the keys of a tile come twice, ``second`` is high the second time. Only then does a key ``open`` a
     place for its weights and need room for it, and can be its tile's ``last``.
     """
 
-    def __init__(self, *, rows: int, group: int, kv_heads: int, chunks: int, interval: int, mask: Mask, keys_max: int,
-                 passes: int = 1, biased: bool = False, bias_words: int = 0, indexed: bool = False,
+    def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int, passes: int = 1,
+                 biased: bool = False, bias_words: int = 0, indexed: bool = False, kv_heads: int = 1,
                  place: data.StructLayout | None = None) -> None:
         self.rows = rows
         self.group = group

@@ -46,11 +46,11 @@ def ahead_shape(keys_max: int) -> Shape:
     return signed(Shape.cast(range(keys_max)).width + 1)
 
 
-def tile_layout(*, rows: int, keys_max: int, kv_heads: int, bias_words: int = 0) -> data.StructLayout:
+def tile_layout(*, rows: int, keys_max: int, kv_heads: int = 1, bias_words: int = 0) -> data.StructLayout:
     """A query tile: its keys ``first`` .. ``last``, without those between ``leap`` and ``landing`` where it ``leaps``.
 
-    ``position`` is that of its first row on the key axis, ``rows`` how many count, ``head`` is its kv head; ``job_ends`` tells
-    of the last tile of a job; ``base`` is where the first row's head begins in a table of ``bias_words``.
+    ``position`` is that of its first row on the key axis, ``rows`` how many count, ``head`` is its kv head, if told;
+    ``job_ends`` tells of the last tile of a job; ``base`` is where the first row's head begins in a table of ``bias_words``.
     """
     key = Shape.cast(range(keys_max))
     return data.StructLayout({
@@ -64,11 +64,11 @@ class TileWalker(wiring.Component):
 
     ``take`` gives a job while the walker is ``idle``; ``available`` says that ``tile`` is the next one, SETTLING cycles later;
     ``next`` takes it. ``rows`` is a multiple of ``group`` or divides it, so that a tile's positions are known from its first.
-    ``bias_entries`` are those of a query head where each has its own, else 0.
+    ``bias_entries`` are those of a query head where each has its own, else 0. With ``tells_head`` a tile has its ``head``.
     """
 
     def __init__(self, *, rows: int, group: int, kv_heads: int, mask: Mask, queries_max: int, keys_max: int,
-                 bias_entries: int = 0) -> None:
+                 bias_entries: int = 0, tells_head: bool = False) -> None:
         if rows % group and group % rows:
             raise ValueError(f"rows must be a multiple of group or divide it, not {rows!r} and {group!r}")
         self.rows = rows
@@ -78,7 +78,8 @@ class TileWalker(wiring.Component):
         self.queries_max = queries_max
         self.keys_max = keys_max
         self.bias_entries = bias_entries
-        layout = tile_layout(rows=rows, keys_max=keys_max, kv_heads=kv_heads, bias_words=kv_heads * group * bias_entries)
+        layout = tile_layout(rows=rows, keys_max=keys_max, kv_heads=kv_heads if tells_head else 1,
+                             bias_words=kv_heads * group * bias_entries)
         super().__init__({
             "take": In(1), "queries": In(range(queries_max + 1)), "keys": In(range(keys_max + 1)), "idle": Out(1),
             "available": Out(1), "tile": Out(layout), "next": In(1)})
