@@ -61,12 +61,9 @@ def cache_summary(spec: "AttentionSpec") -> Iterator[tuple[str, str]]:
 
 
 def cache_problems(spec: "AttentionSpec") -> Iterator[Problem]:
-    """Slots, bits, group, and the size of it all."""
+    """Slots, bits, group, and the size of it all; that other schedules have no cache is told by them."""
     cache = spec.cache
-    if cache and spec.schedule != "streaming":
-        yield Problem(("cache",), f"schedule {spec.schedule} has no cache; remove it, or write schedule: streaming")
-        return
-    if not cache or spec.head_dim % spec.lanes or spec.heads % spec.kv_heads:
+    if not cache or spec.schedule != "streaming" or spec.head_dim % spec.lanes or spec.heads % spec.kv_heads:
         return
     problems = [*_slots(spec, cache), *_bits(spec, cache)]
     yield from problems
