@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cache_designs import cached_design
 from gemm_designs import TEST_BUILD
 from tilewright import cli
 from tilewright.build import build
@@ -233,9 +235,10 @@ def test_the_cycle_model_never_beats_the_multipliers() -> None:
     assert all(job.first_step <= job.last_step < job.done and job.active >= job.ideal > 0 for job in jobs)
 
 
-def test_every_block_of_a_netlist_is_found() -> None:
+@pytest.mark.parametrize("make", [design, cached_design])
+def test_every_block_of_a_netlist_is_found(make: Callable[[], Design]) -> None:
     """A submodule that is renamed would silently fall into what is left."""
-    spec = design().spec
+    spec = make().spec
     family = family_of(spec)
     modules = dict(re.findall(r"^module (\S+)$(.*?)^end$", family.stream_rtlil(spec), re.MULTILINE | re.DOTALL))
     named = block_namer(family.blocks(spec))

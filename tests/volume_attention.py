@@ -82,6 +82,7 @@ def drawn(seed: int) -> Design:
         asked = {"window": ("window",), "lambda": ("sink", "window"), "prefix": ("prefix",)}.get(kind, ())
         queries = one_of(3, 16, 40)
         formats = {name: one_of("int4", "int8", "int8", "int16") for name in ("q", "k", "v", "out")}
+        cache = one_of({}, {"cache": {}}, {"cache": {"bits": 4}})
         try:
             return parsed({
                 "model": {"head_dim": one_of(4, 6, 8, 12, 16, 32, 64), "heads": kv_heads * group, "kv_heads": kv_heads},
@@ -90,7 +91,7 @@ def drawn(seed: int) -> Design:
                 "softmax": softmax(one_of(*ALGORITHMS), fraction=one_of(8, 10, 12), table_bits=one_of(3, 5, 6),
                                    mantissa_bits=one_of(8, 10, 12, 15), guard_bits=one_of(0, 1, 4, 8)),
                 "numbers": formats, "limits": {"queries": queries, "keys": max(queries, one_of(8, 33, 64))},
-                "workload": [{"queries": 1, "keys": 8}]})
+                "workload": [{"queries": 1, "keys": 1 if cache else 8}], **cache})
         except UserError:
             continue
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from tilewright.rtl.attention.cache_layout import CacheLayout
-from tilewright.rtl.attention.cache_memory import READ_LATENCY, CacheMemory
+from tilewright.rtl.attention.cache_memory import CacheMemory
 from tilewright.rtl.attention.cache_writer import CacheWriter, beat_layout
 from tilewright.rtl.attention.group_compressor import COMPRESSION_LATENCY, GroupCompressor
 from tilewright.rtl.delay import delayed
@@ -29,8 +29,6 @@ class RowCache(wiring.Component):
     A ``beat`` comes ``lead`` cycles behind its step; ``key`` and ``chunk`` are those of the next to step. Elements of more than
     ``bits`` bits are compressed, ``group_chunks`` beats to an exponent.
     """
-
-    LATENCY = READ_LATENCY
 
     def __init__(self, *, layout: CacheLayout, lanes: int, element: Shape, bits: int, group_chunks: int, positions: int,
                  shares: int, jobs_max: int, lead: int = 0) -> None:

@@ -38,7 +38,9 @@ def share_banks(m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSeq
                 key_lead: int) -> None:
     """A bank of queries is whole, or free, when the one with the longer way is through with it, too."""
     late, early = max(query_lead - key_lead, 0), max(key_lead - query_lead, 0)
-    full = [delayed(m, loader.full, cycles, f"full_{cycles}", reset=True) for cycles in range(late + 1)]
+    full = [loader.full]
+    for cycle in range(late):
+        full.append(delayed(m, full[-1], 1, f"full_{cycle}", reset=True))
     m.d.comb += [
         sequencer.loaded.eq(reduce(and_, full)), loader.release.eq(delayed(m, sequencer.release, early, "release", reset=True)),
         loader.released.eq(delayed(m, sequencer.bank, early, "released"))]
