@@ -31,6 +31,7 @@ FAST_FLAGS = ("-O1",)  # what runs in every cycle; -O2 takes half as long again 
 SLOW_FLAGS = ("-O0",)  # what runs once: constructors, initial values
 RUNTIME_FLAGS = MAIN_FLAGS = ("-O2",)
 COMMON_FLAGS = ("-std=c++17", "-pipe")
+HEADERS, VERILATED = "headers.h", "verilated.h"
 ONE_FILE_BYTES = 150_000  # C++ of a model up to which reading Verilator's headers once per file costs the most
 SWITCHES = ("VM_COVERAGE", "VM_SC", "VM_TIMING", "VM_TRACE", "VM_TRACE_FST", "VM_TRACE_SAIF", "VM_TRACE_VCD")
 
@@ -139,9 +140,24 @@ class Tools:
 
     def compile(self, source: Path, output: Path, flags: Sequence[str]) -> str:
         """Compile one C++ file; the log."""
+        return self._compile([*flags, "-include", str(self._headers(flags)), "-c", str(source)], output)
+
+    def _headers(self, flags: Sequence[str]) -> Path:
+        """A header that stands for Verilator's own, precompiled for ``flags``: reading them is most of a small file's work."""
+        settings = [flag for flag in flags if not flag.startswith("-I")]
+
+        def build(folder: Path) -> None:
+            header = folder / HEADERS
+            header.write_text(f"#include <{VERILATED}>\n")
+            log = self._compile([*settings, "-x", "c++-header", str(header)], folder / f"{HEADERS}.gch")
+            (folder / "build.log").write_text(log)
+
+        return cached(self.cache, self.key("headers", repr((COMMON_FLAGS, settings))), build) / HEADERS
+
+    def _compile(self, arguments: Sequence[str], output: Path) -> str:
         include = self.verilator.root / "include"
-        return _checked([self.compiler, *COMMON_FLAGS, *flags, f"-I{include}", f"-I{include / 'vltstd'}",
-                         "-c", str(source), "-o", str(output)])
+        return _checked([self.compiler, *COMMON_FLAGS, f"-I{include}", f"-I{include / 'vltstd'}", *arguments,
+                         "-o", str(output)])
 
     def compile_all(
         self, sources: Sequence[Path], output: Path, flags: Callable[[Path], Sequence[str]]
