@@ -122,43 +122,67 @@ def attention(
     bias : integers of 16 bits, (heads, 2 * D + 1), or (1, 2 * D + 1) for all heads alike
         What joins a scaled score, by the distance from the query to the key, from -D or less to D or more.
     """
-    queries, keys, values = (np.asarray(array).astype(np.int64) for array in (q, k, v))
-    heads, count, head_dim = checked_shape(queries, keys, values)
-    length, group = keys.shape[1], heads // keys.shape[0]
-    position = np.arange(count) + length - count
+    scores = Scores(q, k, v, mask=mask, score_multiplier=score_multiplier, score_shift=score_shift, bias=bias)
+    count, heads, head_dim = scores.shape
     level = np.full((count, heads), LOWEST)
     total = np.zeros((count, heads), np.int64)
     sums = np.zeros((count, heads, head_dim), np.int64)
-
-    def blocks() -> Iterator[tuple[int, int, IntArray, NDArray[np.bool_]]]:
-        """First key and the one behind the last of a block, its scaled scores, and which queries see which of its keys."""
-        for start, stop in _blocks(length, count * heads):
-            scores = _scores(queries, keys[:, start:stop], group)
-            scaled = requantize(scores, multiplier=score_multiplier, shift=score_shift, low=-SCORE_HIGH - 1, high=SCORE_HIGH)
-            if bias is not None:
-                added = bias_of(bias, position[:, None], np.arange(start, stop), heads).transpose(1, 0, 2)
-                scaled = np.clip(scaled + added.astype(np.int64), -SCORE_HIGH - 1, SCORE_HIGH)
-            yield start, stop, scaled, visible(mask, position[:, None], np.arange(start, stop))
-
     if passes == 2:
-        for _, _, scaled, seen in blocks():
+        for _, scaled, seen in scores.blocks():
             level = np.maximum(level, np.where(seen[:, None], scaled, LOWEST).max(axis=2))
-    for start, stop, scaled, seen in blocks():
+    for start, scaled, seen in scores.blocks():
         form = _form(scaled, fraction=fraction, guard_bits=guard_bits, table=table, octave=octave, passes=passes,
                      parabola=parabola)
-        for key in range(stop - start):
-            rows = np.flatnonzero(seen[:, key])  # one run of positions, whatever the mask
-            if not rows.size:
-                continue
-            run = slice(int(rows[0]), int(rows[-1]) + 1)
+        for key, run in runs(seen):
             above = np.maximum(level[run], form.levels[run, :, key])
             weight = form.weight(above, run, key)
-            value = np.repeat(values[:, start + key], group, axis=0)
+            value = scores.value(start + key)
             total[run] = form.lowered(total[run], above - level[run]) + weight
             sums[run] = form.lowered(sums[run], (above - level[run])[:, :, None]) + weight[:, :, None] * value
             level[run] = above
     return normalised(total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low,
                       high=high).transpose(1, 0, 2)
+
+
+class Scores:
+    """The scaled scores of a job, as many keys at once as do not take too much memory."""
+
+    def __init__(self, q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_multiplier: int, score_shift: int,
+                 bias: ArrayLike | None = None) -> None:
+        self.queries, self.keys, self.values = (np.asarray(array).astype(np.int64) for array in (q, k, v))
+        heads, count, head_dim = checked_shape(self.queries, self.keys, self.values)
+        self.mask = mask
+        self.score_multiplier = score_multiplier
+        self.score_shift = score_shift
+        self.bias = bias
+        self.shape = count, heads, head_dim
+        self.group = heads // self.keys.shape[0]
+        self.length = self.keys.shape[1]
+
+    def blocks(self) -> Iterator[tuple[int, IntArray, NDArray[np.bool_]]]:
+        """First key of a block, its scores (queries, heads, keys), and which queries see which keys, (queries, keys)."""
+        count, heads, _ = self.shape
+        position = np.arange(count) + self.length - count
+        for start, stop in _blocks(self.length, count * heads):
+            scores = _scores(self.queries, self.keys[:, start:stop], self.group)
+            scaled = requantize(scores, multiplier=self.score_multiplier, shift=self.score_shift, low=-SCORE_HIGH - 1,
+                                high=SCORE_HIGH)
+            if self.bias is not None:
+                added = bias_of(self.bias, position[:, None], np.arange(start, stop), heads).transpose(1, 0, 2)
+                scaled = np.clip(scaled + added.astype(np.int64), -SCORE_HIGH - 1, SCORE_HIGH)
+            yield start, scaled, visible(self.mask, position[:, None], np.arange(start, stop))
+
+    def value(self, key: int) -> IntArray:
+        """What the values of ``key`` are to each query head, (heads, head_dim)."""
+        return np.repeat(self.values[:, key], self.group, axis=0)
+
+
+def runs(seen: NDArray[np.bool_]) -> Iterator[tuple[int, slice]]:
+    """Each key that is seen, of (queries, keys), and the queries that see it: one run of positions, whatever the mask."""
+    for key in range(seen.shape[1]):
+        rows = np.flatnonzero(seen[:, key])
+        if rows.size:
+            yield key, slice(int(rows[0]), int(rows[-1]) + 1)
 
 
 def _form(
