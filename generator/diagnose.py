@@ -148,7 +148,9 @@ def allowed(schema: Schema, root: Schema) -> str:
         elif branch.get("type") == "boolean":
             words.append("true or false")
         elif branch.get("type") == "array":
-            words.append(f"a list of {branch['minItems']} to {branch['maxItems']} mappings")
+            least, most = branch["minItems"], branch["maxItems"]
+            what = "integers" if branch["items"].get("type") == "integer" else "mappings"
+            words.append(f"a list of {least if least == most else f'{least} to {most}'} {what}")
         elif branch.get("type") == "object":
             words.append(f"a mapping of {', '.join(branch['properties'])}")
         else:

@@ -1,7 +1,7 @@
 """What ``templates/sim/harness.cpp.j2`` needs: the streams of an engine as words and bits, ready to print.
 
-The engine has a port ``job``, input streams, one stream ``result`` (data, keep, last), the flags busy, done and
-error, and the four event counters. A family describes the text files of its vectors with the classes below:
+The engine has a port ``job``, input streams, one stream ``result`` (data, keep, last), perhaps further ones out, the flags
+busy, done and error, and the four event counters. A family describes the text files of its vectors with the classes below:
 ``jobs.txt`` holds a job a line, ``<stream>.txt`` a beat a line, every line the same number of integers.
 """
 
@@ -28,13 +28,24 @@ class Input:
 
     ``columns`` are those of its file, None for a number that goes nowhere. ``beats`` is a C++ expression, the number
     of beats that belong to ``job``; it may use the columns of ``jobs.txt`` (``job.n``) and ``tiles(size, tile)``.
-    ``has_last`` tells of a port ``<name>_last``, set in the final beat of a job.
+    ``has_last`` tells of a port ``<name>_last``, set in the final beat of a job, and where ``behind``, an expression too, is
+    not 0 also in the beat that has as many behind it.
     """
 
     name: str
     columns: tuple[Column | None, ...]
     beats: str
     has_last: bool = False
+    behind: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A stream out of the engine beside ``result``, whose every beat is compared with its file; fields as for an input."""
+
+    name: str
+    columns: tuple[Column | None, ...]
+    beats: str
 
 
 @dataclass(frozen=True)
@@ -58,10 +69,11 @@ def fields(order: Sequence[str], widths: Mapping[str, int]) -> tuple[Column | No
 
 
 def harness_context(
-    design: str, *, jobs: Sequence[str], job: Mapping[str, int], inputs: Sequence[Input], result: Result
+    design: str, *, jobs: Sequence[str], job: Mapping[str, int], inputs: Sequence[Input], result: Result,
+    outputs: Sequence[Output] = (),
 ) -> dict[str, Any]:
     """The template's context. ``jobs`` names the columns of ``jobs.txt``, ``job`` the widths of those with a port."""
-    for name in (*jobs, *(stream.name for stream in inputs)):
+    for name in (*jobs, *(stream.name for stream in inputs), *(stream.name for stream in outputs)):
         if not name.isidentifier() or name in RESERVED:
             raise ValueError(f"{name!r} cannot be the name of a stream or of a column of jobs.txt")
     keep_word = _words(result.lanes * result.width)
@@ -69,6 +81,8 @@ def harness_context(
         "design": design,
         "job": {"columns": list(jobs), **_layout(fields(jobs, job))},
         "inputs": [_input(stream) for stream in inputs],
+        "outputs": [{"name": stream.name, "label": _label(stream.name), "beats": stream.beats, **_layout(stream.columns)}
+                    for stream in outputs],
         "result": {
             "lanes": result.lanes, "width": result.width, "signed": result.signed, "beats": result.beats,
             "keep_word": keep_word, "last_word": keep_word + _words(result.lanes)},
@@ -82,8 +96,12 @@ def _input(stream: Input) -> dict[str, Any]:
         last_word = layout["words"]
         layout["ports"].append({"name": "last", "word": last_word})
         layout["words"] += 1
-    label = "".join(part.capitalize() for part in stream.name.split("_"))
-    return {"name": stream.name, "label": label, "beats": stream.beats, "last_word": last_word, **layout}
+    return {"name": stream.name, "label": _label(stream.name), "beats": stream.beats, "last_word": last_word,
+            "behind": stream.behind, **layout}
+
+
+def _label(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _layout(columns: Sequence[Column | None]) -> dict[str, Any]:

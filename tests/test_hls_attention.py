@@ -14,9 +14,10 @@ from attention_softmax import softmax
 from hls_build import Run, csim, numbers_in, run
 from tilewright.families.attention.hls import hls_context
 from tilewright.families.attention.spec import AttentionSpec
+from tilewright.families.attention.stimulus import with_result
 from tilewright.families.attention.vectors import Case, Job, write_case
 from tilewright.hls import render_hls
-from tilewright.sim.golden.attention import attention, tile_keys, visible
+from tilewright.sim.golden.attention import tile_keys, visible
 
 Builds = Callable[[str], tuple[Path, Case, Run]]
 
@@ -46,6 +47,10 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "lambda_ibert": {
         "model": {"head_dim": 8, "heads": 2, "kv_heads": 2}, "engine": {"tile_q": 3, "lanes": 8}, "mask": MASKS["lambda"],
         "softmax": {"algorithm": "ibert", "fraction": 12}, "limits": {"queries": 9, "keys": 65536}},
+    "causal_unified": {
+        "model": {"head_dim": 6, "heads": 4, "kv_heads": 2}, "engine": {"tile_q": 2, "lanes": 3}, "mask": MASKS["causal"],
+        "softmax": {"algorithm": "unified_max", "phi": 1, "window": [-8, 9]},
+        "numbers": {"q": "int8", "k": "int8", "v": "int16", "out": "int16"}, "limits": {"queries": 9, "keys": 40}},
 }
 SHAPES = [(9, 40), (1, 1), (1, 33), (9, 9), (5, 12), (2, 17), (4, 4), (7, 30)]
 HEADERS = os.environ.get("TILEWRIGHT_HLS_HEADERS", "")
@@ -56,15 +61,6 @@ def make_spec(**blocks: Any) -> AttentionSpec:
     return AttentionSpec.model_validate({
         "design": "attention_small", "family": "attention", "model": {"head_dim": 8}, "engine": {"tile_q": 2, "lanes": 4},
         "limits": {"queries": 9, "keys": 20}, **blocks})
-
-
-def golden(spec: AttentionSpec, job: Job) -> Job:
-    result = attention(
-        job.q, job.k, job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
-        out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave,
-        total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high, passes=spec.passes,
-        parabola=spec.parabola)
-    return Job(job.q, job.k, job.v, job.score_multiplier, job.score_shift, job.out_scale, result)
 
 
 def make_case(spec: AttentionSpec, seed: int) -> Case:
@@ -88,7 +84,7 @@ def make_case(spec: AttentionSpec, seed: int) -> Case:
             scales = multiplier, shift, int(rng.integers(1 << 11, 1 << 14))
         else:
             scales = ends[index - len(SHAPES)]
-        jobs.append(golden(spec, Job(q, k, v, *scales)))
+        jobs.append(with_result(spec, Job(q, k, v, *scales)))
     return Case("base", tuple(jobs))
 
 
@@ -143,7 +139,7 @@ def test_kernel_equals_golden_with_the_published_headers(name: str, tmp_path: Pa
 
 def test_a_mean_beyond_its_values_is_clamped(tmp_path: Path) -> None:
     spec = make_spec(**attention_clamp.blocks("int16"))
-    jobs = [golden(spec, Job(*attention_clamp.operands(value), **attention_clamp.SCALES)) for value in (-32768, 32767)]
+    jobs = [with_result(spec, Job(*attention_clamp.operands(value), **attention_clamp.SCALES)) for value in (-32768, 32767)]
     write_case(tmp_path / "sim" / "vectors" / "base", spec, Case("base", tuple(jobs)))
     result = csim(write_hls(tmp_path / "hls", spec))
     assert result.code == 0 and result.failed == 0 and result.compared == 8, result.output

@@ -130,6 +130,19 @@ def test_a_parabola_is_that_of_the_paper_in_steps_of_a_score(fraction: int) -> N
     assert spec(softmax={"algorithm": "two_pass"}).parabola is None
 
 
+def test_weights_below_phi_are_as_much_wider_as_the_window_reaches_above() -> None:
+    online = spec(softmax={"algorithm": "online"})
+    for high, octaves in ((0, 0), (1, 2), (4, 6), (13, 19)):
+        found = spec(**unified(window=[-8, high]))
+        assert (found.rise_octaves, found.weight_width, found.total_width, found.accumulator_width) == (
+            octaves, 17 + octaves, 27 + octaves, 35 + octaves)
+        assert (found.passes, found.loop, found.octave, found.table) == (1, 6, "none", online.table)
+    found = spec(**unified())
+    assert (found.phi, found.window, online.phi, online.window) == (0, (-8, 4), None, (0, 0))
+    assert "  phi: 0\n  window: [-8, 4]\n" in canonical(found) and "phi" not in canonical(online)
+    assert AttentionSpec.model_validate(scan(canonical(found).encode()).data) == found
+
+
 def test_canonical_text_leaves_out_what_an_algorithm_lacks() -> None:
     text = canonical(spec(softmax={"algorithm": "ibert", "fraction": 9}))
     assert "softmax:\n  algorithm: ibert\n  fraction: 9\nnumbers:" in text
@@ -159,6 +172,11 @@ def test_a_mask_is_a_word_or_a_mapping() -> None:
 
 
 # -- refusals ------------------------------------------------------------------------------------------
+
+def unified(**softmax: Any) -> dict[str, Any]:
+    """The block of a softmax below phi."""
+    return {"softmax": {"algorithm": "unified_max", **softmax}}
+
 
 SHORT = {"limits": {"queries": 1, "keys": 1}}
 REFUSED: list[tuple[Any, ...]] = [  # blocks, texts
@@ -212,16 +230,30 @@ REFUSED: list[tuple[Any, ...]] = [  # blocks, texts
      "softmax.guard_bits: 4 with mantissa_bits 8 and limits.keys 1 makes a sum of 13 bits; the divider needs 17: "
      "raise it to 8"),
     ({"softmax": {"algorithm": "tree_pass"}},
-     "softmax.algorithm: 'tree_pass' is not one of two_pass, online_shift, online, three_pass, ibert; did you mean "
-     "'three_pass'?"),
+     "softmax.algorithm: 'tree_pass' is not one of two_pass, online_shift, online, three_pass, ibert, unified_max; did you "
+     "mean 'three_pass'?"),
     ({"softmax": {"algorithm": "ibert", "mantissa_bits": 12, "table_bits": 5}},
      "softmax.mantissa_bits: 12 with algorithm ibert, which has no mantissa_bits; remove it, or write algorithm: two_pass or "
-     "online_shift or online or three_pass",
+     "online_shift or online or three_pass or unified_max",
      "softmax.table_bits: 5 with algorithm ibert, which has no table_bits; remove it, or write algorithm: two_pass or "
-     "online_shift or online or three_pass"),
+     "online_shift or online or three_pass or unified_max"),
     ({"softmax": {"algorithm": "ibert", "guard_bits": 0}},
      "softmax.guard_bits: 0 with algorithm ibert, which has no guard_bits; remove it, or write algorithm: two_pass or "
-     "online_shift or online or three_pass"),
+     "online_shift or online or three_pass or unified_max"),
+    ({"softmax": {"phi": 0}},
+     "softmax.phi: 0 with algorithm two_pass, which has no phi; remove it, or write algorithm: unified_max"),
+    (unified(window=[-12, 4]),
+     "softmax.window[0]: -12 gives weights below their last of 16 fraction bits; raise it to -11"),
+    (unified(window=[1, 4]),
+     "softmax.window: 1 to 4 leaves out phi itself; write a low of 0 or less and a high of 0 or more"),
+    (unified(window=[-1, 40]),
+     "softmax.window[1]: 40 makes a sum of weights of 85 bits; at most 47: lower it to 13"),
+    (unified() | {"mask": "causal", "cache": {}},
+     "softmax.algorithm: unified_max asks for keys and values once more, and with a cache nobody sends them; remove the cache, "
+     "or write online"),
+    (unified(phi=33), "softmax.phi: 33 is beyond every score; with fraction 10 they end at 32: bring it there"),
+    (unified(window=[-3]), "softmax.window: a list of 1 is not a list of 2 integers"),
+    (unified(window=[-3, 129]), "softmax.window[1]: 129 is not an integer from -128 to 128"),
     ({"softmax": {"algorithm": "ibert"}, "limits": {"queries": 1, "keys": 2}},
      "limits.keys: 2 with algorithm ibert makes a sum of 16 bits; the divider needs 17: raise it to 3"),
     ({"softmax": {"fraction": 13}}, "softmax.fraction: 13 is not an integer from 8 to 12"),

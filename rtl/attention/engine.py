@@ -22,8 +22,10 @@ from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.softmax import Softmax
 from tilewright.rtl.attention.sources import Source, cached, continues_sequence, leads, make_caches, share_banks, streamed
+from tilewright.rtl.attention.tile_answer import ANSWER, TileAnswer
 from tilewright.rtl.attention.tile_loader import TileLoader
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
+from tilewright.rtl.attention.unified_weights import verdict_latency
 from tilewright.rtl.attention.value_row import ValueRow
 from tilewright.rtl.attention.value_sequencer import ValueSequencer
 from tilewright.rtl.attention.weights import MULTIPLIER_BITS, SCALED, scale_latency, weights_latency
@@ -44,6 +46,7 @@ class KeyTiming:
     interval: int  # from one key to the next: its chunks, the rows' turns at the exponential, or the loop
     latency: int   # from a key's last score step to the first one of its values
     slots: int     # keys that can be on their way, a power of two: a stream that never stalls finds room for each
+    answer: int    # from the last score step of a tile to the beat that tells whether it comes once more; 0 if none tells
 
 
 def key_timing(*, softmax: Softmax, lanes: int, rows: int, chunks: int, score_width: int, biased: bool = False,
@@ -53,8 +56,10 @@ def key_timing(*, softmax: Softmax, lanes: int, rows: int, chunks: int, score_wi
     interval = max(chunks, rows, loop)
     weights = weights_latency(score_width=score_width, weigh_latency=softmax.weigh_latency, biased=biased)
     latency = lead + sum_latency(lanes) + 1 + weights + rows
+    answer = lead + sum_latency(lanes) + 1 + TileAnswer.LATENCY + verdict_latency(
+        rows=rows, score_width=score_width, biased=biased) if softmax.asks else 0
     return KeyTiming(loop, softmax.rescale.LAG + loop, interval, latency,
-                     1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2))
+                     1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2), answer)
 
 
 class AttentionEngine(wiring.Component):
@@ -67,7 +72,8 @@ class AttentionEngine(wiring.Component):
     ======  ===========================================================================
     q       per kv head, position, head of the group, chunk: the query
     k, v    per kv head, tile, key that a row of the tile sees: the key; the value. With 2 ``softmax.passes`` a tile's
-            keys come twice, its values once
+            keys come twice, its values once; if it asks, those of tiles that ``again`` says so of come once more, both
+    again   if ``softmax`` asks: per kv head, tile: whether its keys and values come once more, before the next tile's
     bias    per head that has a table, distance: the entry, one a beat; of jobs that load it
     result  per kv head, position, head of the group, chunk: the mean of the values
     ======  ===========================================================================
@@ -145,6 +151,8 @@ class AttentionEngine(wiring.Component):
             members[name] = In(stream.Signature(data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1})))
         if bias:
             members["bias"] = In(stream.Signature(data.StructLayout({"data": SCALED, "last": 1})))
+        if softmax.asks:
+            members["again"] = Out(stream.Signature(ANSWER))
         members |= {"result": Out(self.normalize.result.signature), "busy": Out(1), "done": Out(1), "error": Out(4)}
         members |= {name: Out(32) for name in COUNTERS}
         super().__init__(members)
@@ -167,12 +175,12 @@ class AttentionEngine(wiring.Component):
                                                   tells_head=self.cache is not None)
         m.submodules.sequencer = sequencer = ScoreSequencer(
             rows=self.rows, group=self.group, chunks=self.chunks, interval=self.timing.interval, mask=self.mask,
-            keys_max=self.limits[1], passes=self.softmax.passes, biased=table is not None,
+            keys_max=self.limits[1], passes=self.softmax.passes, asks=self.softmax.asks, biased=table is not None,
             bias_words=own_bias.words if own_bias else 0, indexed=self.rotary is not None or self.cache is not None,
             kv_heads=self.kv_heads if self.cache else 1, place=place)
         m.submodules.value_sequencer = values = ValueSequencer(
             rows=self.rows, chunks=self.chunks, slots=self.timing.slots, loop=self.timing.loop,
-            settling=self.timing.settling + self.lag, place=place)
+            settling=self.timing.settling + self.lag, place=place, repeats=self.softmax.asks)
         caches = self._caches(m)
         accepted, refusal, constants, job = self._jobs(m, loader, walker, caches)
         keys, rows = (self._source(m, name, readers[name], caches, reader, accepted, job)
@@ -188,6 +196,8 @@ class AttentionEngine(wiring.Component):
             self._bias(m, table, sequencer, readers["bias"], accepted)
         self._scores(m, loader, sequencer, readers["q"], keys)
         self._weigh(m, sequencer, values, constants)
+        if self.softmax.asks:
+            self._ask(m, sequencer, values, readers, accepted, job)
         self._values(m, values, rows)
         self._normalize(m, values, constants)
         self._status(m, accepted, refusal, sequencer, values, readers)
@@ -327,10 +337,29 @@ class AttentionEngine(wiring.Component):
         key = data.View(sequencer.key.shape(), delayed(m, sequencer.key.as_value(), latency, "key"))
         m.d.comb += [
             weights.valid.eq(delayed(m, sequencer.ends, latency, "ends", reset=True)), weights.visible.eq(key.visible),
-            weights.first.eq(key.first), weights.multiplier.eq(constants["score_multiplier"][key.job]),
+            weights.first.eq(delayed(m, sequencer.first, latency, "first") if self.softmax.asks else key.first),
+            weights.multiplier.eq(constants["score_multiplier"][key.job]),
             weights.shift.eq(constants["score_shift"][key.job]), values.weighed.eq(weights.offer[-1])]
-        if self.softmax.passes == 2:
+        if self.softmax.passes == 2 or self.softmax.asks:
             m.d.comb += weights.second.eq(delayed(m, sequencer.second, latency, "second"))
+
+    def _ask(self, m: Module, sequencer: ScoreSequencer, values: ValueSequencer, readers: dict[str, FrameReader],
+             accepted: Value, newest: Value) -> None:
+        """Whether a tile comes once more; none of a job with a wrong frame, whose producer may not follow."""
+        weights = self.weights
+        m.submodules.answer = answer = TileAnswer()
+        wiring.connect(m, answer.again, wiring.flipped(self.again))
+        broken = Array(Signal(name=f"broken_{k}") for k in range(JOBS_MAX))
+        loads = readers["q"].error | (readers["bias"].error if "bias" in readers else 0)
+        for k, flag in enumerate(broken):
+            wrong = (loads & (newest == k)) | (readers["k"].error & (sequencer.key.job == k))
+            m.d.sync += flag.eq((flag | wrong) & ~(accepted & (newest != k)))
+        repeat = weights.repeat & ~broken[sequencer.key.job]
+        m.d.comb += [
+            weights.asks.eq(delayed(m, sequencer.asking, self.lead + sum_latency(self.lanes) + 1, "asking")),
+            answer.decided.eq(weights.decided), answer.repeat.eq(repeat), answer.last.eq(sequencer.key.job_ends),
+            sequencer.answered.eq(answer.taken), sequencer.repeat.eq(answer.repeats), values.decided.eq(weights.decided),
+            values.repeat.eq(repeat)]
 
     def _values(self, m: Module, values: ValueSequencer, source: Source) -> None:
         """A row each; weights come to the slots in the keys' order, row by row."""

@@ -81,27 +81,29 @@ class RowTotal(wiring.Component):
     A row comes by with ``valid``, its ``row`` number and the exponential ``value`` of a distance, again at the earliest after
     4 cycles. Where it is ``visible`` and ``rises``, its weight is 1 and ``value`` the factor of what was summed before; where
     it does not rise, ``value`` is its weight and the factor 1. ``total_latency(...)`` cycles later ``weight``, ``factor`` and
-    ``total``, now ``round(total * factor) + weight``, are there; ``fresh`` begins a total.
+    ``total``, now ``round(total * factor) + weight``, are there; ``fresh`` begins a total. A factor is 1 at most in
+    ``factor_width`` bits, a weight that is no factor may be more, as many bits wider.
     """
 
-    def __init__(self, *, rows: int, weight_width: int, total_width: int, target: str) -> None:
+    def __init__(self, *, rows: int, weight_width: int, factor_width: int, total_width: int, target: str) -> None:
         self.rows = rows
         self.weight_width = weight_width
+        self.factor_width = factor_width
         self.total_width = total_width
         self.target = target
         super().__init__({
             "valid": In(1), "row": In(range(rows)), "visible": In(1), "rises": In(1), "fresh": In(1), "value": In(weight_width),
-            "weight": Out(weight_width), "factor": Out(weight_width), "total": Out(total_width)})
+            "weight": Out(weight_width), "factor": Out(factor_width), "total": Out(total_width)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        places = self.weight_width - 1
+        places = self.factor_width - 1
         totals = Array(Signal(self.total_width, name=f"total_{k}", reset_less=True) for k in range(self.rows))
-        one = Const(1 << places, self.weight_width)
+        one = Const(1 << places, self.factor_width)
         weight = delayed(m, Mux(self.visible, Mux(self.rises, one, self.value), 0), 1, "weight")
-        factor = delayed(m, Mux(self.visible & self.rises, self.value, one), 1, "factor")
+        factor = delayed(m, Mux(self.visible & self.rises, self.value[:self.factor_width], one), 1, "factor")
         row, fresh = delayed(m, self.row, 1, "row"), delayed(m, self.fresh, 1, "fresh")
-        m.submodules.rescale = rescale = WideMultiply(a_width=self.total_width + 1, b_width=self.weight_width,
+        m.submodules.rescale = rescale = WideMultiply(a_width=self.total_width + 1, b_width=self.factor_width,
                                                       target=self.target)
         product_latency = rescale.latency
         of_rows = [total & ((row == k) & ~fresh).replicate(self.total_width) for k, total in enumerate(totals)]
@@ -130,7 +132,8 @@ class OnlineWeights(KeyWeights):
         self.maximum = RowMaximum(rows=rows)
         self.exponential = Exponential(fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits, table=table,
                                        target=target)
-        self.state = RowTotal(rows=rows, weight_width=weight_width, total_width=total_width, target=target)
+        self.state = RowTotal(rows=rows, weight_width=weight_width, factor_width=weight_width, total_width=total_width,
+                              target=target)
         super().__init__(
             rows=rows, score_width=score_width, weight_width=weight_width, total_width=total_width,
             rescale=ScaledSums(factor_width=weight_width, sum_width=total_width + value_width, target=target),

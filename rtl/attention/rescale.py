@@ -64,6 +64,14 @@ class ScaledSums:
         return added
 
 
+class RestartedSums(ScaledSums):
+    """As :class:`ScaledSums`; where a sum ``begins`` is told with the factor, not with the key: to some rows it may be anew."""
+
+    def __init__(self, *, factor_width: int, sum_width: int, target: str) -> None:
+        super().__init__(factor_width=factor_width, sum_width=sum_width, target=target)
+        self.fields = {**self.fields, "begins": 1}
+
+
 class PlainSums:
     """Not at all: what the weights of a row refer to is known before the first of them."""
 

@@ -29,10 +29,14 @@ class ScoreSequencer(wiring.Component):
 
     With 2 ``passes`` the keys of a tile come twice, ``second`` is high the second time. Only then does a key ``open`` a
     place for its weights and need room for it, and can be its tile's ``last``.
+
+    If it ``asks``, the second time is for those tiles alone of which it is ``answered`` with ``repeat``: it waits behind the
+    last key of the first time, with which ``asking`` is high. Keys open places both times, and ``key`` is a ``first`` one the
+    first time alone, a ``last`` one at the end of either; ``final`` comes with both ends of the job's last tile.
     """
 
     def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int, passes: int = 1,
-                 biased: bool = False, bias_words: int = 0, indexed: bool = False, kv_heads: int = 1,
+                 asks: bool = False, biased: bool = False, bias_words: int = 0, indexed: bool = False, kv_heads: int = 1,
                  place: data.StructLayout | None = None) -> None:
         self.rows = rows
         self.group = group
@@ -41,15 +45,17 @@ class ScoreSequencer(wiring.Component):
         self.mask = mask
         self.keys_max = keys_max
         self.passes = passes
+        self.asks = asks
         self.place = place
         layout = tile_layout(rows=rows, keys_max=keys_max, kv_heads=kv_heads, bias_words=bias_words)
         super().__init__({
             "tile_available": In(1), "tile": In(layout), "tile_next": Out(1), "job": In(1),
             "loaded": In(BANKS), "available": In(1), "room": In(1),
             "step": Out(1), "final": Out(1), "read_address": Out(range(BANKS * chunks)),
-            "begins": Out(1), "open": Out(1), "ends": Out(1), "second": Out(1),
+            "begins": Out(1), "open": Out(1), "ends": Out(1), "second": Out(1), "first": Out(1),
             "key": Out(key_layout(rows=rows, place=place)), "release": Out(1), "bank": Out(1),
             "job_left": Out(1), "waits": Out(1),
+            **({"asking": Out(1), "answered": In(1), "repeat": In(1)} if asks else {}),
             **({"ahead": Out(ahead_shape(keys_max))} if biased else {}),
             **({"base": Out(layout["base"].shape)} if bias_words else {}),
             **({"index": Out(range(keys_max)), "chunk": Out(range(max(chunks, 2)))} if indexed else {})})
@@ -69,20 +75,24 @@ class ScoreSequencer(wiring.Component):
         second = Signal()
         weighs = second if self.passes == 2 else Const(1, 1)
         last_key = last_of_pass & weighs
+        waiting = Signal()  # for the answer whether the tile comes once more
         loaded = of_bank(bank, self.loaded)
         spaced = self._spaced(m)
         tile_ends = self.ends & last_key
+        if self.asks:
+            tile_ends = (tile_ends & second) | (self.answered & ~self.repeat)
         m.d.comb += [
-            self.step.eq(active & self.available & (~first_chunk | (loaded & (self.room | ~weighs)))
+            self.step.eq(active & ~waiting & self.available & (~first_chunk | (loaded & (self.room | ~weighs)))
                          & (~last_chunk | spaced)),
-            self.waits.eq(active & (~self.available | (first_chunk & ~loaded))),
+            self.waits.eq(active & ~waiting & (~self.available | (first_chunk & ~loaded))),
             self.begins.eq(self.step & first_chunk), self.open.eq(self.begins & weighs), self.second.eq(second),
             self.ends.eq(self.step & last_chunk),
             self.final.eq(last_chunk & last_key & tile.job_ends), self.read_address.eq(Mux(bank, self.chunks, 0) + chunk),
             self.release.eq(tile_ends), self.bank.eq(bank), self.job_left.eq(self.step & self.final),
             self.tile_next.eq(self.tile_available & (~active | tile_ends)),
-            self.key.first.eq(first_key), self.key.last.eq(last_key), self.key.job_ends.eq(tile.job_ends),
-            self.key.rows.eq(tile.rows), self.key.job.eq(job), self.key.visible.eq(self._visible(tile, index, ahead))]
+            self.first.eq(first_key), self.key.first.eq(first_key & ~second if self.asks else first_key),
+            self.key.last.eq(last_key), self.key.job_ends.eq(tile.job_ends), self.key.rows.eq(tile.rows),
+            self.key.job.eq(job), self.key.visible.eq(self._visible(tile, index, ahead))]
         if self.place is not None:
             m.d.comb += [self.key.place.head.eq(tile.head), self.key.place.key.eq(index)]
         told = {"ahead": ahead, "base": tile.base, "index": index, "chunk": chunk}
@@ -94,9 +104,15 @@ class ScoreSequencer(wiring.Component):
             following = Signal(range(self.keys_max + 1))
             m.d.comb += following.eq(Mux(leap, tile.landing, index + 1))
             m.d.sync += [index.eq(following), ahead.eq(tile.position - following), first_key.eq(0)]
-        if self.passes == 2:
+        if self.passes == 2 or self.asks:
             with m.If(self.ends & last_of_pass):
                 m.d.sync += [second.eq(~second), index.eq(tile.first), ahead.eq(tile.position - tile.first), first_key.eq(1)]
+        if self.asks:
+            m.d.comb += self.asking.eq(last_of_pass & ~second)
+            with m.If(self.ends & last_of_pass):
+                m.d.sync += [waiting.eq(~second), second.eq(0)]
+            with m.If(self.answered):
+                m.d.sync += [waiting.eq(0), second.eq(self.repeat)]
         with m.If(tile_ends):
             m.d.sync += [bank.eq(~bank), active.eq(0)]
         with m.If(self.tile_next):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tilewright.rtl.attention.maximum_first import MaximumFirstWeights, ParabolaExponential, maximum_first_latency
 from tilewright.rtl.attention.online_weights import Exponential, OnlineWeights, online_latency
-from tilewright.rtl.attention.rescale import PlainSums, Rescale, ScaledSums, ShiftedSums
+from tilewright.rtl.attention.rescale import PlainSums, Rescale, RestartedSums, ScaledSums, ShiftedSums
+from tilewright.rtl.attention.unified_weights import UnifiedWeights, unified_latency
 from tilewright.rtl.attention.weights import OCTAVE_LATENCY, KeyWeights, OctaveWeights
 
 
@@ -20,6 +21,8 @@ class Softmax:
     passes : 2: the greatest score of all keys, which come once more before any has a weight; with octave "none"
     parabola : with 2 passes, in place of the table: ln 2, linear and constant coefficient as ``IExp`` of
         ``tilewright.rtl.units.i_exp``
+    phi, window, rise_octaves : with octave "none": weights below phi, in steps of a score, of rows that see no score outside
+        of window above it; octaves that a weight may be above 1
     """
 
     octave: str
@@ -30,18 +33,28 @@ class Softmax:
     total_width: int
     passes: int = 1
     parabola: tuple[int, int, int] | None = None
+    phi: int | None = None
+    window: tuple[int, int] = (0, 0)
+    rise_octaves: int = 0
+
+    @property
+    def asks(self) -> bool:
+        """Whether it depends on the scores of a tile if its keys and values come once more."""
+        return self.phi is not None
 
     @property
     def rescale(self) -> type[Rescale]:
         """How sums come down where the reference rises."""
         if self.octave != "none":
             return ShiftedSums
+        if self.asks:
+            return RestartedSums
         return PlainSums if self.passes == 2 else ScaledSums
 
     @property
     def clamps(self) -> bool:
         """Whether a mean may leave the bounds of its values: a sum of weights loses what one of values need not."""
-        return self.rescale is ScaledSums
+        return issubclass(self.rescale, ScaledSums)
 
     @property
     def weigh_latency(self) -> int:
@@ -51,6 +64,8 @@ class Softmax:
         if self.passes == 2:
             exponential = ParabolaExponential if self.parabola else Exponential
             return maximum_first_latency(exponential_latency=exponential.LATENCY)
+        if self.asks:
+            return unified_latency(factor_width=self.mantissa_bits + self.guard_bits + 1, total_width=self.total_width)
         return online_latency(weight_width=self.mantissa_bits + self.guard_bits + 1, total_width=self.total_width)
 
     def weights(self, *, rows: int, score_width: int, value_width: int, biased: bool, target: str) -> KeyWeights:
@@ -64,6 +79,11 @@ class Softmax:
             return MaximumFirstWeights(
                 rows=rows, score_width=score_width, exponential=self._exponential(target), total_width=self.total_width,
                 biased=biased, target=target)
+        if self.phi is not None:
+            return UnifiedWeights(
+                rows=rows, score_width=score_width, fraction=self.fraction, mantissa_bits=self.mantissa_bits,
+                guard_bits=self.guard_bits, table=self.table, total_width=self.total_width, value_width=value_width,
+                phi=self.phi, window=self.window, rise_octaves=self.rise_octaves, biased=biased, target=target)
         return OnlineWeights(
             rows=rows, score_width=score_width, fraction=self.fraction, mantissa_bits=self.mantissa_bits,
             guard_bits=self.guard_bits, table=self.table, total_width=self.total_width, value_width=value_width, biased=biased,

@@ -1,6 +1,6 @@
 """The sums of one row of a query tile: weight times value, over the keys."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -8,6 +8,7 @@ from tilewright.rtl.attention.banks import BANKS, of_bank
 from tilewright.rtl.attention.rescale import Rescale
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.multiply import Multiplier
+from tilewright.rtl.wide_multiply import CHUNK_WIDTH, WideMultiply
 
 PRODUCT_LATENCY = 3
 
@@ -56,7 +57,8 @@ class ValueRow(wiring.Component):
 
         lag, loop = self.rescale.LAG, self.rescale.LOOP
         bank_1 = delayed(m, self.bank, lag + 1, "bank")
-        first_1 = delayed(m, self.first, lag + 1, "first")
+        begins = entry.begins if "begins" in self.weights.members else self.first
+        first_1 = delayed(m, begins, lag + 1, "first")
         read_chunk = delayed(m, self.chunk, lag, "chunk")
         added = self.rescale.adder(m, entry)
         adds = delayed(m, self.step, lag + loop - 1, "step", reset=True)
@@ -74,15 +76,26 @@ class ValueRow(wiring.Component):
             words.append(read.data)
             writes.append(write)
         for lane in range(self.lanes):
-            m.submodules[f"multiplier_{lane}"] = multiplier = Multiplier(
-                a_shape=self.value, b_shape=Shape.cast(self.weights.members["weight"]), latency=PRODUCT_LATENCY,
-                target=self.target)
-            m.d.comb += [multiplier.a.eq(delayed(m, self.values[lane], waits, f"value_{lane}")), multiplier.b.eq(weight),
-                         multiplier.b_enable.eq(1),
-                         self.sums[lane].eq(of_bank(self.word_bank, [word[lane] for word in words]))]
+            value = delayed(m, self.values[lane], waits, f"value_{lane}")
+            product = self._product(m, value, weight, lane)
+            m.d.comb += self.sums[lane].eq(of_bank(self.word_bank, [word[lane] for word in words]))
             before = of_bank(bank_1, [word[lane] for word in words])
             begun = (before.as_unsigned() & (~first_1).replicate(len(before))).as_signed()
-            total = delayed(m, added(begun, multiplier.p, lane)[:self.sum_shape.width], 1, f"sum_{lane}")
+            total = delayed(m, added(begun, product, lane)[:self.sum_shape.width], 1, f"sum_{lane}")
             for write in writes:
                 m.d.comb += write.data[lane].eq(total)
         return m
+
+    def _product(self, m: Module, value: Value, weight: Value, lane: int) -> Value:
+        """Of one multiplier, or of as many as a wide weight needs; PRODUCT_LATENCY cycles later."""
+        if len(weight) <= CHUNK_WIDTH:
+            multiplier = Multiplier(a_shape=self.value, b_shape=Shape.cast(self.weights.members["weight"]),
+                                    latency=PRODUCT_LATENCY, target=self.target)
+            m.d.comb += multiplier.b_enable.eq(1)
+        else:
+            multiplier = WideMultiply(a_width=self.value.width, b_width=len(weight), target=self.target)
+            if multiplier.latency != PRODUCT_LATENCY:
+                raise ValueError(f"weights of {len(weight)} bits do not take {PRODUCT_LATENCY} cycles")
+        m.submodules[f"multiplier_{lane}"] = multiplier
+        m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(weight)]
+        return multiplier.p

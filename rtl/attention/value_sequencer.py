@@ -1,6 +1,6 @@
 """Walks the keys whose weights are there: which chunk of values meets which sums in which cycle."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -23,10 +23,13 @@ class ValueSequencer(wiring.Component):
     cycles after the last step, ``ends`` what they hold; ``release`` frees them.
 
     With a cache ``oldest`` is the key that steps next, and ``tile_left`` tells of a tile's last step.
+
+    With ``repeats``, ``decided`` tells of the latest key, the last of its tile, whether the tile comes once more: ``repeat``.
+    Then its ``close`` is not that of the tile, while ``final`` stays that of a frame. It comes before the key's weights.
     """
 
     def __init__(self, *, rows: int, chunks: int, slots: int, loop: int, settling: int,
-                 place: data.StructLayout | None = None) -> None:
+                 place: data.StructLayout | None = None, repeats: bool = False) -> None:
         if slots & (slots - 1):
             raise ValueError(f"slots must be a power of two, not {slots!r}")
         self.rows = rows
@@ -34,8 +37,10 @@ class ValueSequencer(wiring.Component):
         self.slots = slots
         self.loop = loop
         self.settling = settling
+        self.repeats = repeats
         self.key_layout = key_layout(rows=rows, place=place)
         super().__init__({
+            **({"decided": In(1), "repeat": In(1)} if repeats else {}),
             "open": In(1), "key": In(self.key_layout), "open_slot": Out(range(slots)), "room": Out(1), "weighed": In(1),
             "available": In(1), "step": Out(1), "final": Out(1), "slot": Out(range(slots)), "first": Out(1), "close": Out(1),
             "bank": Out(1), "chunk": Out(range(chunks)), "waits": Out(1), "oldest": Out(self.key_layout), "tile_left": Out(1),
@@ -52,14 +57,15 @@ class ValueSequencer(wiring.Component):
         key_ends = Signal()
         tile_ends = Signal()
         first_chunk, last_chunk = self.chunk == 0, self.chunk == self.chunks - 1
+        closes = key.last & ~self._repeated(m, key_ends, next_slot) if self.repeats else key.last
         occupied = first_chunk & key.first & of_bank(self.bank, taken)
         m.d.comb += [
             put.en.eq(self.open), put.addr.eq(self.open_slot), put.data.eq(self.key), get.addr.eq(self.slot),
             get_next.addr.eq(next_slot),
             self.room.eq(used != self.slots),
             self.step.eq((ready != 0) & self.available & ~occupied & ~self._follows_closely(m)),
-            self.waits.eq((ready != 0) & ~self.available), self.first.eq(key.first), self.close.eq(key.last),
-            key_ends.eq(self.step & last_chunk), tile_ends.eq(key_ends & key.last),
+            self.waits.eq((ready != 0) & ~self.available), self.first.eq(key.first), self.close.eq(closes),
+            key_ends.eq(self.step & last_chunk), tile_ends.eq(key_ends & closes),
             self.final.eq(last_chunk & key.last & key.job_ends), self.oldest.eq(key), self.tile_left.eq(tile_ends)]
         # Keys lie in their slots long before their weights do: registers in front keep the memory out of the way of a step.
         m.d.sync += [used.eq(used + self.open - key_ends), ready.eq(ready + self.weighed - key_ends),
@@ -82,6 +88,19 @@ class ValueSequencer(wiring.Component):
                 m.d.sync += [self.ends[bank].rows.eq(key.rows), self.ends[bank].job_ends.eq(key.job_ends),
                              self.ends[bank].job.eq(key.job)]
         return m
+
+    def _repeated(self, m: Module, key_ends: Value, next_slot: Value) -> Value:
+        """Whether the key in ``slot`` is the last of a tile that comes once more; kept and fetched as the keys are."""
+        flags = Array(Signal(name=f"repeated_{k}") for k in range(self.slots))
+        flag, next_flag = Signal(reset_less=True), Signal(reset_less=True)
+        latest = Signal.like(self.open_slot)
+        m.d.comb += latest.eq(self.open_slot - 1)
+        with m.If(self.open):
+            m.d.sync += flags[self.open_slot].eq(0)
+        with m.Elif(self.decided):
+            m.d.sync += flags[latest].eq(self.repeat)
+        m.d.sync += [next_flag.eq(flags[next_slot]), flag.eq(Mux(key_ends, next_flag, flags[self.slot]))]
+        return flag
 
     def _follows_closely(self, m: Module) -> Value:
         """Whether the word's sums are still on their way round."""

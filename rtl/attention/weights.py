@@ -149,11 +149,13 @@ class KeyWeights(wiring.Component):
     scores are ``clamp(scaled + added)``, where row k's ``added`` comes ``1 + k + scale_latency(score_width)`` cycles after
     ``valid``.
 
-    With 2 ``passes`` all keys of a tile come twice, ``second`` is high the second time, and only then is there an entry.
+    With 2 ``passes`` all keys of a tile come twice, ``second`` is high the second time, and only then is there an entry. If it
+    ``asks``, keys have entries at both times, and whether there is a second one is asked with the last key of the first:
+    ``decided`` and ``repeat`` answer.
     """
 
     def __init__(self, *, rows: int, score_width: int, weight_width: int, total_width: int, rescale: Rescale,
-                 weigh_latency: int, biased: bool, target: str, passes: int = 1) -> None:
+                 weigh_latency: int, biased: bool, target: str, passes: int = 1, asks: bool = False) -> None:
         self.rows = rows
         self.score_width = score_width
         self.rescale = rescale
@@ -161,8 +163,10 @@ class KeyWeights(wiring.Component):
         self.weigh_latency = weigh_latency
         self.biased = biased
         self.passes = passes
+        self.answers = asks
         super().__init__({
             **({"added": In(SCALED)} if biased else {}), **({"second": In(1)} if passes == 2 else {}),
+            **({"asks": In(1), "decided": Out(1), "repeat": Out(1)} if asks else {}),
             "valid": In(1), "scores": In(data.ArrayLayout(signed(score_width), rows)), "visible": In(rows), "first": In(1),
             "multiplier": In(MULTIPLIER_BITS), "shift": In(6), "offer": Out(rows),
             "entry": Out(data.StructLayout({"weight": weight_width, **rescale.fields, "total": total_width}))})
@@ -197,7 +201,13 @@ class KeyWeights(wiring.Component):
             with m.If(self.valid):
                 m.d.sync += kept.eq(self.second)
             second = delayed(m, kept, latency, "second")
-            offered = turn_scaled & second.replicate(self.rows)
+            if not self.answers:
+                offered = turn_scaled & second.replicate(self.rows)
+        if self.answers:
+            asked = Signal(reset_less=True, name="key_asks")
+            with m.If(self.valid):
+                m.d.sync += asked.eq(self.asks)
+            self.asks_scaled = delayed(m, asked, latency, "asks")
         fields = self.weigh(m, score, turn_scaled, delayed(m, visible[0], latency, "visible"),
                             delayed(m, first, latency, "first"), second)
         m.d.comb += [self.offer.eq(delayed(m, offered, self.weigh_latency, "offer", reset=True)),

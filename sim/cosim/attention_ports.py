@@ -14,6 +14,7 @@ k          kv head, tile of ``tile_q`` rows, pass of ``passes``, key that the ti
            schedule window_ring: kv head, key that any query of the job sees, chunk
 v          as k, in one pass
 k, v       where they are ``cached``: kv head, position of the job's queries, chunk
+again      kv head, tile: whether its keys and values come once more, behind the pass
 bias       head, distance from query to key; an entry a beat, of jobs that load one
 =========  =====================================================================
 """
@@ -30,6 +31,7 @@ from .cases import StreamCase, lines_of
 
 BIAS_LANES = Lanes(lanes=1, width=16, signed=True)
 STREAMS = ("q", "k", "v", "result")
+AGAIN_COLUMNS = ("again_keys", "again_last")  # of jobs.txt, where tiles may come once more
 ERROR_NONE, ERROR_SHAPE, ERROR_Q_LAST, ERROR_K_LAST, ERROR_V_LAST, ERROR_CACHE = range(6)
 ERROR_BIAS_LAST, ERROR_NO_BIAS = 6, 7
 
@@ -44,6 +46,8 @@ class Job:
     score_shift: int
     out_scale: int
     load_bias: int = 0
+    again_keys: int = 0  # that stream once more, with those of all kv heads
+    again_last: int = 0  # of them those of the job's last tile
 
     @property
     def begins(self) -> bool:
@@ -59,7 +63,7 @@ class AttentionPorts:
     sink and prefix, 0 where the kind has none; ``cached`` tells of an engine that keeps keys and values. ``job`` maps the
     fields of a job to their widths, in the order of the columns of ``jobs.txt``; ``limits`` has the largest legal queries
     and keys; ``bias``, of the table of a bias, how many heads have one and its entries; ``rotary``, whether positions turn
-    queries and keys.
+    queries and keys; ``again``, whether a stream of that name tells of each tile if its keys and values come once more.
     """
 
     design: str
@@ -81,6 +85,7 @@ class AttentionPorts:
     result: Lanes
     bias: list[int] = field(default_factory=list)
     rotary: bool = False
+    again: bool = False
 
     @property
     def bench(self) -> str:
@@ -91,6 +96,11 @@ class AttentionPorts:
     def inputs(self) -> dict[str, tuple[str, ...]]:
         """Payload fields of the input streams but ``job``."""
         return dict.fromkeys(("q", "k", "v", *(["bias"] if self.bias else [])), ("data", "last"))
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, ...]]:
+        """Payload fields of the output streams but ``result``."""
+        return {"again": ("again", "last")} if self.again else {}
 
     @property
     def group(self) -> int:
@@ -123,7 +133,12 @@ class AttentionPorts:
 
     def jobs(self, vectors: Path) -> "list[Job]":
         """The jobs of a vectors folder."""
-        return [Job(**dict(zip(self.job, map(int, line), strict=True))) for line in lines_of(vectors / "jobs.txt")]
+        return [Job(**dict(zip(self.columns, map(int, line), strict=True))) for line in lines_of(vectors / "jobs.txt")]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the numbers of a line of ``jobs.txt`` are."""
+        return (*self.job, *(AGAIN_COLUMNS if self.again else ()))
 
     def tile_keys(self, job: Job, tile: int) -> int:
         """How many keys tile ``tile`` of a kv head meets."""
@@ -139,19 +154,24 @@ class AttentionPorts:
             return high + 1
         return high + 1 - max(0, low - window + 1 - sink)  # the window's sink is 0
 
+    def tiles(self, job: Job) -> int:
+        """Tiles of a kv head."""
+        return -(-job.queries * self.group // self.tile_q)
+
     def count(self, stream: str, job: Job) -> int:
         """Number of beats of ``stream`` that belong to ``job``."""
         if stream in ("q", "result"):
             return job.queries * self.heads * self.chunks
         if stream == "bias":
             return prod(self.bias) if self.bias and job.load_bias else 0
+        if stream == "again":
+            return self.kv_heads * self.tiles(job) if self.again else 0
         if self.is_ring:
             return self.kv_heads * (min(job.keys - job.queries + 1, self.cores) + job.queries - 1) * self.chunks
         if self.cached:
             return self.kv_heads * job.queries * self.chunks
-        tiles = -(-job.queries * self.group // self.tile_q)
-        keys = self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(tiles)) * self.chunks
-        return keys * self.passes if stream == "k" else keys
+        keys = self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(self.tiles(job)))
+        return (keys * (self.passes if stream == "k" else 1) + job.again_keys) * self.chunks
 
     def index(self, job: Job, beat: int, lane: int) -> tuple[int, int, int]:
         """Head, position among the queries and element in lane ``lane`` of the job's result beat ``beat``."""
@@ -201,11 +221,12 @@ class AttentionPorts:
 class Case(StreamCase):
     """The files of one vectors folder, beats packed as they appear on the ports."""
 
-    STREAMS: ClassVar[tuple[str, ...]] = (*STREAMS, "bias")
+    STREAMS: ClassVar[tuple[str, ...]] = (*STREAMS, "bias", "again")
     q: list[int]
     k: list[int]
     v: list[int]
     bias: list[int]
+    again: list[tuple[int, int]]  # again, last
 
     @classmethod
     def load(cls, folder: Path, ports: AttentionPorts) -> "Case":
@@ -222,6 +243,7 @@ class Case(StreamCase):
             name=folder.name, jobs=ports.jobs(folder), q=beats("q"), k=beats("k"), v=beats("v"),
             bias=[BIAS_LANES.pack(map(int, line)) for line in lines_of(folder / "bias.txt")] if ports.bias else [],
             result=result,
+            again=[(int(line[0]), int(line[1])) for line in lines_of(folder / "again.txt")] if ports.again else [],
             cycles=int(cycles.read_text()) if cycles.exists() else None)
         for stream in cls.STREAMS:
             expected = sum(ports.count(stream, job) for job in case.jobs)
@@ -229,6 +251,16 @@ class Case(StreamCase):
                 raise ValueError(
                     f"{folder / stream}.txt: {len(getattr(case, stream))} beats; the jobs take {expected}")
         return case
+
+    def last(self, stream: str, ports: AttentionPorts) -> list[int]:
+        """As for any stream; a last tile that comes once more is a frame of its own."""
+        bits = super().last(stream, ports)
+        end = 0
+        for job in self.jobs:
+            end += ports.count(stream, job)
+            if stream in ("k", "v") and job.again_last:
+                bits[end - 1 - job.again_last * ports.chunks] = 1
+        return bits
 
     def only(self, number: int, ports: AttentionPorts, *, count: int = 1) -> "Case":
         """``count`` jobs from ``number`` on, without the others, with the bias that counts for the first."""

@@ -35,7 +35,7 @@ GOOD = {"queries": 1, "keys": 1, "score_multiplier": 1, "score_shift": 0, "out_s
 
 def engine_of(dut: Any, test: str) -> EngineBench:
     """The bench of test ``test``."""
-    return EngineBench(dut, test, PORTS)
+    return EngineBench(dut, test, PORTS, PORTS.outputs)
 
 
 def shapes_off_limits() -> list[Job]:
@@ -167,10 +167,16 @@ if PORTS.cached:
 @cocotb.test()
 @cocotb.parametrize(stream=list(PORTS.inputs), when=["early", "late"])
 async def a_misplaced_last_is_reported_and_survived(dut: Any, stream: str, when: str) -> None:
-    """The job completes, ``error`` says which frame was wrong, and the next job is exact."""
+    """The job completes, ``error`` says which frame was wrong, and the next job is exact.
+
+    Tiles of such a job do not come once more, so it is one of which none would.
+    """
     engine = engine_of(dut, f"a_misplaced_last_is_reported_and_survived/stream={stream}/when={when}")
     cases = single()
     long_enough = [case for case in cases if len(getattr(case, stream)) > (1 if when == "early" else 0)]
     assert long_enough, f"no case has {stream} of two beats"
+    long_enough = [case for case in long_enough if not case.jobs[0].again_keys]
+    if not long_enough:
+        return  # phi is where no score is: every tile comes twice
     for bad in (long_enough[0], engine.random.choice(long_enough)):
         await bench.survives_a_misplaced_last(engine, bad, cases[0], stream=stream, when=when, code=FRAME_ERROR[stream])

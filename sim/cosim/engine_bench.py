@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,15 +48,16 @@ class EnginePorts(Protocol):
 
 
 class EngineBench(Bench):
-    """The engine, its ports, and what its flags did."""
+    """The engine, its ports, and what its flags did; ``outputs`` are payload fields of what it sends beside ``result``."""
 
-    def __init__(self, dut: Any, test: str, ports: EnginePorts) -> None:
+    def __init__(self, dut: Any, test: str, ports: EnginePorts, outputs: Mapping[str, tuple[str, ...]] | None = None) -> None:
         super().__init__(dut, seed=SEED)
         self.ports = ports
         self.random = random.Random(SEED)
         self.job = self.source("job", list(ports.job))
         self.inputs = {name: self.source(name, fields) for name, fields in ports.inputs.items()}
         self.result = self.sink("result", ("data", "keep", "last"))
+        self.outputs = {name: self.sink(name, fields) for name, fields in (outputs or {}).items()}
         self.jobs: list[Any] = []
         self.done = 0
         self.recorded = 0  # values of the current run that the evidence file already has
@@ -68,7 +69,8 @@ class EngineBench(Bench):
         """Probability of a stall on every port."""
         for source in self.sources:
             source.stall = inputs
-        self.result.stall = outputs
+        for sink in self.sinks:
+            sink.stall = outputs
 
     def _watch(self) -> None:
         if self.dut.done.value:
@@ -93,6 +95,8 @@ class EngineBench(Bench):
                 continue
             beats = getattr(case, name)
             source.send(zip(beats, case.last(name, self.ports), strict=True) if "last" in self.ports.inputs[name] else beats)
+        for name, sink in self.outputs.items():
+            sink.expect(getattr(case, name))
         if "result" not in but:
             last = case.last("result", self.ports)
             self.result.expect((data, keep, end) for (data, keep), end in zip(case.result, last, strict=True))
@@ -126,7 +130,7 @@ class EngineBench(Bench):
         self.demand(code in errors, f"error is {code}, not {' or '.join(map(str, errors))}")
 
     def _finished(self) -> bool:
-        return (self.result.finished and self.done >= len(self.jobs)
+        return (all(port.finished for port in self.sinks) and self.done >= len(self.jobs)
                 and all(port.finished for port in self.sources))
 
     def record(self) -> None:
@@ -186,7 +190,7 @@ async def counts_as_predicted(engine: EngineBench, cases: Sequence[StreamCase]) 
 
 async def slow_ports_only_cost_time(engine: EngineBench, case: StreamCase) -> None:
     """Each port in turn crawls while the others run: the parts of a job drift as far apart as they can."""
-    ports: list[Source | Sink] = [*engine.sources, engine.result]
+    ports: list[Source | Sink] = [*engine.sources, *engine.sinks]
     for slow in ports:
         for port in ports:
             port.stall = 0.8 if port is slow else 0.0

@@ -283,19 +283,6 @@ def attention_reference(
     result = [[[0] * len(row) for row in head] for head in queries]
     biases = None if bias is None else np.asarray(bias).tolist()
 
-    def nearest(numerator: int, places: int, least: int, most: int) -> int:
-        whole, rest = divmod(numerator, 1 << places)
-        up = 2 * rest > 1 << places or (2 * rest == 1 << places and whole % 2)
-        return max(least, min(most, whole + bool(up)))
-
-    def biased(score: int, head: int, distance: int) -> int:
-        if biases is None:
-            return score
-        of_head = biases[head] if len(biases) > 1 else biases[0]
-        farthest = len(of_head) // 2
-        entry = of_head[0] if distance < -farthest else of_head[-1] if distance > farthest else of_head[distance + farthest]
-        return max(-32768, min(32767, score + entry))
-
     def exponential(score: int) -> tuple[int, int]:
         y = (score * LOG2E + 32768) // 65536
         one, interval = 1 << fraction, (1 << fraction) // (len(table) - 1)
@@ -341,7 +328,8 @@ def attention_reference(
                     head = kv_head * group + row % group
                     query = queries[head][row // group]
                     dot = sum(a * b for a, b in zip(query, keys[kv_head][key], strict=True))
-                    score = biased(nearest(dot * score_multiplier, score_shift, -32768, 32767), head, key - position)
+                    score = _nearest(dot * score_multiplier, score_shift, -32768, 32767)
+                    score = biased_score(score, biases, head, key - position)
                     added = values[kv_head][key]
                     if turn < passes - 1:
                         greatest[row] = max(greatest.get(row, score), score)
@@ -370,10 +358,36 @@ def attention_reference(
                     assert 0 <= total < 1 << total_width and all(fits(old, total_width + value_width) for old in sums)
                     state[row] = top, total, sums
             for row, (_, total, sums) in state.items():
-                zeros = total_width - total.bit_length()
-                factor = out_scale * 2**total_width // (total << zeros)
-                means = [(old << zeros) // 2 ** (total_width - 10) for old in sums]
-                assert factor < 1 << 17 and all(fits(mean, value_width + 10 + clamps) for mean in means)
-                means = [max(-(1 << value_width + 9), min((1 << value_width + 9) - 1, mean)) for mean in means]
-                result[kv_head * group + row % group][row // group] = [nearest(mean * factor, 22, low, high) for mean in means]
+                result[kv_head * group + row % group][row // group] = reference_result(
+                    total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low, high=high,
+                    spare=int(clamps))
     return result
+
+
+def reference_result(
+    total: int, sums: list[int], *, out_scale: int, total_width: int, value_width: int, low: int, high: int, spare: int,
+) -> list[int]:
+    """The results of a query from its sums, on Python integers; a mean may need ``spare`` bits more before it is clamped."""
+    zeros = total_width - total.bit_length()
+    factor = out_scale * 2**total_width // (total << zeros)
+    means = [(old << zeros) // 2 ** (total_width - VALUE_FRACTION_BITS) for old in sums]
+    limit = 1 << value_width - 1 + VALUE_FRACTION_BITS
+    assert factor < 1 << 17 and all(-(limit << spare) <= mean < limit << spare for mean in means)
+    return [_nearest(max(-limit, min(limit - 1, mean)) * factor, VALUE_FRACTION_BITS + OUT_SCALE_BITS, low, high)
+            for mean in means]
+
+
+def _nearest(numerator: int, places: int, least: int, most: int) -> int:
+    whole, rest = divmod(numerator, 1 << places)
+    up = 2 * rest > 1 << places or (2 * rest == 1 << places and whole % 2)
+    return max(least, min(most, whole + bool(up)))
+
+
+def biased_score(score: int, biases: list[list[int]] | None, head: int, distance: int) -> int:
+    """A scaled score with its bias, for references on Python integers."""
+    if biases is None:
+        return score
+    of_head = biases[head] if len(biases) > 1 else biases[0]
+    farthest = len(of_head) // 2
+    entry = of_head[0] if distance < -farthest else of_head[-1] if distance > farthest else of_head[distance + farthest]
+    return max(-32768, min(32767, score + entry))

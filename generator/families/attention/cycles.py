@@ -8,7 +8,7 @@ With a cache a job's rows are appended once the jobs before have read theirs, in
 take the place of; a key, or its value, begins when its row is there. Equal to ``counter_cycles``, to the cycle.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, repeat
 from typing import Protocol
@@ -43,6 +43,7 @@ class CycleEngine:
     settling: int       # from the last addition to a sum to its bank being read
     interval: int       # cycles from one key to the next
     key_latency: int    # from a key's last score step to the first step of its values
+    answer: int         # from a tile's last score step to the answer whether it comes once more, 0 if none is asked for
     slots: int          # keys whose weights are on their way
     division: int       # cycles from one row's total to the next one's
     result_latency: int  # from reading a word of sums to offering its results
@@ -76,7 +77,8 @@ class _Timeline:
     walked: int = NEVER                    # a tile was taken from the walker
     table: int = NEVER                     # the bias was there
     done: list[int] = field(default_factory=lambda: [NEVER] * JOBS_MAX)
-    scored: list[int] = field(default_factory=lambda: [NEVER] * BANKS)    # last score steps of the tiles before
+    stepped: int = NEVER                   # last score step of a key
+    scored: list[int] = field(default_factory=lambda: [NEVER] * BANKS)    # ends of the tiles before: their scores are done
     freed: list[int] = field(default_factory=list)     # last value step of each key, by slot
     keys: int = 0
     values: int = NEVER                    # first value step of a key
@@ -91,6 +93,7 @@ def walk(engine: CycleEngine, jobs: Sequence[JobShape]) -> Iterator[JobCycles]:
     """The schedule of ``jobs``, offered back to back.
 
     Where there is a bias, a job may say whether it brings one, in ``load_bias``; of those that do not say, the first does.
+    Where tiles may come once more, a job may say which do, in ``again``, (kv_heads, tiles); else none does.
     """
     time = _Timeline(freed=[NEVER] * engine.slots)
     if engine.spec.cache:
@@ -108,9 +111,10 @@ def _job(engine: CycleEngine, time: _Timeline, job: JobShape) -> JobCycles:
     spec = engine.spec
     rows = _tile_rows(spec, job)
     counts = tile_keys(spec, job.queries, job.keys).tolist()
-    first = None
+    first, steps = None, 0
     offered = time.accepted + WALK
     load = time.accepted + 1
+    again = getattr(job, "again", None)
     for name, left in (("k", time.scored[1]), ("v", time.valued)):
         if name in time.caches:
             time.caches[name].take(job.queries, job.keys, accepted=time.accepted, left=left)
@@ -125,13 +129,15 @@ def _job(engine: CycleEngine, time: _Timeline, job: JobShape) -> JobCycles:
                 for name, left in (("k", time.scored[1]), ("v", time.valued)):
                     if name in time.caches:
                         time.caches[name].leave_tile(head, tile * spec.tile_q // spec.group, left)
-            begins = _keys(engine, time, _arrivals(spec, time, job, head, tile, count))
+            repeats = 0 if again is None else int(again[head][tile])
+            begins = _keys(engine, time, list(_arrivals(spec, time, job, head, tile, count)), repeats)
             first = begins if first is None else first
+            steps += (spec.passes + repeats) * count * spec.chunks
             _drain(engine, time, tile_rows)
     assert first is not None
     done = time.read + engine.result_latency
     time.done = [time.done[1], done]
-    return JobCycles(first, time.scored[1], done, spec.passes * spec.kv_heads * sum(counts) * spec.chunks)
+    return JobCycles(first, time.stepped, done, steps)
 
 
 def _tile_rows(spec: AttentionSpec, job: JobShape) -> list[int]:
@@ -153,22 +159,24 @@ def _arrivals(spec: AttentionSpec, time: _Timeline, job: JobShape, head: int, ti
         yield time.caches["k"].there(head, key), time.caches["v"].there(head, key)
 
 
-def _keys(engine: CycleEngine, time: _Timeline, arrivals: Iterable[tuple[int, int]]) -> int:
-    """The keys of one tile, scores and values; the first score step."""
-    chunks = engine.spec.chunks
-    first, ended = 0, time.scored[1]
-    met = list(arrivals)
-    for number, (key_there, value_there) in enumerate(engine.spec.passes * met):
-        again = number - (engine.spec.passes - 1) * len(met)  # which key of the pass that weighs them
-        key = max(ended + 1, key_there)
-        if again >= 0:
+def _keys(engine: CycleEngine, time: _Timeline, met: Sequence[tuple[int, int]], repeats: int) -> int:
+    """The keys of one tile, scores and values; the first score step. ``repeats``: they come once more, values too."""
+    passes, chunks = engine.spec.passes, engine.spec.chunks
+    first, answered = 0, NEVER
+    for number, (key_there, value_there) in enumerate((passes + repeats) * list(met)):
+        weighs = number >= (passes - 1) * len(met)
+        key = max(time.stepped + 1, answered + 1, key_there)
+        if weighs:
             key = max(key, time.freed[time.keys % engine.slots] + 1)
         if number == 0:
             first = key = max(key, time.walked + 1, time.loaded + 1 + max(engine.query_lead - engine.key_lead, 0))
-        ended = max(key + chunks - 1, ended + engine.interval)
-        if again >= 0:
-            _values(engine, time, max(ended + engine.key_latency, value_there), begins=again == 0)
-    time.scored = [time.scored[1], ended]
+        time.stepped = max(key + chunks - 1, time.stepped + engine.interval)
+        if weighs:
+            _values(engine, time, max(time.stepped + engine.key_latency, value_there),
+                    begins=number == (passes - 1) * len(met))
+        if engine.answer and number == len(met) - 1:
+            answered = time.stepped + engine.answer
+    time.scored = [time.scored[1], max(time.stepped, answered)]
     return first
 
 

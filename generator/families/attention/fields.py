@@ -22,7 +22,8 @@ MaskKind = Literal["none", "causal", "window", "lambda", "prefix"]
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 TABLE = ("mantissa_bits", "guard_bits", "table_bits")
 SOFTMAX_NUMBERS: dict[str, tuple[str, ...]] = {  # what each algorithm asks for beside the fraction
-    "two_pass": TABLE, "online_shift": TABLE, "online": TABLE, "three_pass": TABLE, "ibert": ()}
+    "two_pass": TABLE, "online_shift": TABLE, "online": TABLE, "three_pass": TABLE, "ibert": (),
+    "unified_max": (*TABLE, "phi", "window")}
 MASK_NUMBERS: dict[str, tuple[str, ...]] = {  # what each kind of mask asks for
     "none": (), "causal": (), "window": ("window",), "lambda": ("sink", "window"), "prefix": ("prefix",)}
 
@@ -147,17 +148,30 @@ class Rotary(Part):
 RotaryField = Annotated[Rotary | None, BeforeValidator(_written), WithJsonSchema(Rotary.model_json_schema())]
 
 
+def _pair(value: Any) -> Any:
+    """A list of a file is a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+WindowField = Annotated[
+    tuple[Annotated[int, Field(ge=-128, le=128)], ...], Field(min_length=2, max_length=2), BeforeValidator(_pair)]
+
+
 class Softmax(Part):
     """The exponential: what the weights of a row are relative to, and with how many bits."""
 
-    algorithm: Literal["two_pass", "online_shift", "online", "three_pass", "ibert"] = Field(
+    algorithm: Literal["two_pass", "online_shift", "online", "three_pass", "ibert", "unified_max"] = Field(
         default="two_pass", description="weights below the greatest octave, which exponentials are rounded down or up to: "
                                         "two_pass, online_shift; below the greatest score so far: online; below that of all "
-                                        "keys, which stream past twice: three_pass, ibert (a parabola, no table)")
+                                        "keys, which stream past twice: three_pass, ibert (a parabola, no table); or below "
+                                        "phi: unified_max")
     fraction: int = Field(default=10, ge=8, le=12, description="fraction bits of a scaled score, which has 16 bits")
     mantissa_bits: int = Field(default=12, ge=8, le=15, description="fraction bits of an exponential's mantissa")
     guard_bits: int = Field(default=4, ge=0, le=8, description="bits behind the mantissa that survive small weights")
     table_bits: int = Field(default=5, ge=3, le=8, description="the mantissa's table has 2**table_bits intervals")
+    phi: int = Field(default=0, ge=-128, le=128, description="what scores are expected to lie at, in natural logarithms")
+    window: WindowField = Field(
+        default=(-8, 4), description="lowest and highest score above phi; a row with another is computed once more, as online")
 
     @property
     def numbers(self) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ def _shape(number: IntFormat) -> Shape:
 def _softmax(spec: AttentionSpec) -> Softmax:
     return Softmax(
         octave=spec.octave, fraction=spec.fraction, mantissa_bits=spec.mantissa_bits, guard_bits=spec.guard_bits,
-        table=spec.table, total_width=spec.total_width, passes=spec.passes, parabola=spec.parabola)
+        table=spec.table, total_width=spec.total_width, passes=spec.passes, parabola=spec.parabola,
+        phi=None if spec.phi is None else spec.phi << spec.fraction,
+        window=(spec.window[0] << spec.fraction, spec.window[1] << spec.fraction), rise_octaves=spec.rise_octaves)
 
 
 def engine(spec: AttentionSpec, *, target: str = "generic") -> AttentionEngine:
@@ -61,7 +63,7 @@ def cycle_engine(spec: AttentionSpec) -> CycleEngine:
         biased=spec.bias is not None, lead=key_lead)
     return CycleEngine(
         spec=spec, loop=timing.loop, settling=timing.settling, interval=timing.interval, key_latency=timing.latency,
-        slots=timing.slots, division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,
+        slots=timing.slots, answer=timing.answer, division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,
         query_lead=query_lead, key_lead=key_lead, value_lead=READ_LATENCY if spec.cache else 0,
         append_latency={"k": _append_latency(spec, spec.k, query_lead), "v": _append_latency(spec, spec.v, 0)},
         bias_entries=math.prod(spec.bias_shape) if spec.bias_shape else 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tilewright.sim.cosim.attention_ports import BIAS_LANES, AttentionPorts
 from tilewright.sim.cosim.beats import Lanes
-from tilewright.sim.harness import Input, Result, harness_context, lanes
+from tilewright.sim.harness import Column, Input, Output, Result, harness_context, lanes
 
 TILE_KEYS = {  # C++: keys that a tile with queries at positions low to high meets
     "none": "job.keys",
@@ -19,16 +19,28 @@ TILE_KEYS = {  # C++: keys that a tile with queries at positions low to high mee
 def harness(ports: AttentionPorts) -> dict[str, Any]:
     """What ``templates/sim/harness.cpp.j2`` needs."""
     rows = f"job.queries * {ports.heads * ports.chunks}"
-    inputs = [_operand("q", ports.q, rows), _operand("k", ports.k, _key_beats(ports, ports.passes)),
-              _operand("v", ports.v, _key_beats(ports, 1))]
+    inputs = [_operand("q", ports.q, rows), _streamed("k", ports, ports.passes), _streamed("v", ports, 1)]
     if ports.bias:
         inputs.append(_operand("bias", BIAS_LANES, f"job.load_bias ? {math.prod(ports.bias)} : 0"))
+    tiles = f"{ports.kv_heads} * tiles(job.queries * {ports.group}, {ports.tile_q})"
+    outputs = [Output("again", (Column("again", 1), Column("last", 1)), tiles)] if ports.again else []
     result = Result(ports.result.lanes, ports.result.width, ports.result.signed, rows)
-    return harness_context(ports.design, jobs=tuple(ports.job), job=ports.job, inputs=inputs, result=result)
+    return harness_context(
+        ports.design, jobs=ports.columns, job=ports.job, inputs=inputs, result=result, outputs=outputs)
 
 
 def _operand(name: str, shape: Lanes, beats: str) -> Input:
     return Input(name, lanes(shape.lanes, shape.width), beats, has_last=True)
+
+
+def _streamed(name: str, ports: AttentionPorts, passes: int) -> Input:
+    """Keys or values; a last tile that comes once more is a frame of its own."""
+    beats = _key_beats(ports, passes)
+    if not ports.again:
+        return _operand(name, getattr(ports, name), beats)
+    shape = getattr(ports, name)
+    return Input(name, lanes(shape.lanes, shape.width), f"{beats} + job.again_keys * {ports.chunks}", has_last=True,
+                 behind=f"job.again_last * {ports.chunks}")
 
 
 def _key_beats(ports: AttentionPorts, passes: int) -> str:

@@ -1,9 +1,11 @@
 """What the HLS templates of `family: attention` need, ready-made from the spec."""
 
+import math
 from typing import Any
 
 from tilewright.families.attention.fields import Cache
-from tilewright.families.attention.spec import LOG2E, PHASE_BITS, WAVE_BITS, AttentionSpec
+from tilewright.families.attention.spec import PHASE_BITS, WAVE_BITS, AttentionSpec
+from tilewright.families.attention.window import LOG2E
 from tilewright.formats import IntFormat
 
 LOG2E_BITS = 16         # behind the binary point of LOG2E
@@ -32,7 +34,8 @@ def hls_context(spec: AttentionSpec) -> dict[str, Any]:
             "attention.cpp": "attention.cpp.j2",
             "attention_tb.cpp": "attention_tb.cpp.j2",
         },
-        "vector_files": ["jobs", "q", "k", "v", *(["bias"] if spec.bias else []), "result"],
+        "vector_files": ["jobs", "q", "k", "v", *(["bias"] if spec.bias else []),
+                         *(["again"] if spec.phi is not None else []), "result"],
         **_structure(spec),
         **_numbers(spec),
         **_softmax(spec),
@@ -58,6 +61,7 @@ def _structure(spec: AttentionSpec) -> dict[str, Any]:
         "tile_positions": spec.tile_positions,
         "chunks": spec.chunks,
         "passes": spec.passes,
+        "asks": spec.phi is not None,
         "all_lanes": (1 << spec.lanes) - 1,
         "limit_queries": spec.limits.queries,
         "limit_keys": spec.limits.keys,
@@ -170,6 +174,15 @@ def _weights(spec: AttentionSpec) -> dict[str, Any]:
     """How weights come about: the ``form`` names a template. With ``clamps`` a mean may leave the bounds of its values."""
     if spec.octave != "none":
         return {"form": "octaves", "clamps": False, "parabola": False, "weight_most": 2}
+    if spec.phi is not None:
+        low, high = (spec.phi + end << spec.fraction for end in spec.window)
+        # The testbench's own jobs have scores of 0, with a bias of up to this.
+        made_up = 3 * math.prod(spec.bias_shape) + 1 if spec.bias_shape else 0
+        factor_width = spec.mantissa_bits + spec.guard_bits + 1
+        return {"form": "unified", "clamps": True, "parabola": False, "weight_most": 1 << spec.rise_octaves,
+                "phi": spec.phi << spec.fraction, "window_low": low, "window_high": high,
+                "zero_within": low <= 0 and made_up <= high,
+                "rise_octaves": spec.rise_octaves, "factor_width": factor_width, "factor_one": 1 << factor_width - 1}
     if spec.passes == 1:
         return {"form": "online", "clamps": True, "parabola": False, "weight_most": 1}
     found = {"form": "maximum_first", "clamps": False, "parabola": spec.parabola is not None, "weight_most": 1}

@@ -29,6 +29,7 @@ _EXPONENTIALS = {
     "online": "of scores below the greatest so far",
     "three_pass": "of scores below the greatest of all",
     "ibert": "of scores below the greatest of all: I-BERT's parabola, 15 bit",
+    "unified_max": "of scores below or above phi",
 }
 _WEIGHTS = {
     "two_pass": "Weights are a mantissa and a power of two",
@@ -36,6 +37,7 @@ _WEIGHTS = {
     "online": "Where the greatest score rises, a product lowers what was summed before",
     "three_pass": "The greatest score of a row comes first, so no sum is ever lowered",
     "ibert": "The greatest score of a row comes first, so no sum is ever lowered",
+    "unified_max": "Weights are relative to a constant; a tile with a score too far from it comes once more",
 }
 
 

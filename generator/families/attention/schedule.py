@@ -51,9 +51,17 @@ class Schedule(ABC):
     def golden(self, spec: AttentionSpec, job: "Job") -> "IntArray":
         """Result of ``job``, (heads, queries, head_dim)."""
 
+    def again(self, spec: AttentionSpec, job: "Job") -> "IntArray | None":
+        """Which tiles of ``job`` come once more, (kv_heads, tiles), 0 or 1; None where none ever does."""
+        return None
+
+    def columns(self, spec: AttentionSpec, job: "Job") -> dict[str, int]:
+        """The line of ``job`` in ``jobs.txt``."""
+        return job.fields
+
     @abstractmethod
     def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
-        """Beats of ``job`` on each input stream but ``job``, (beats, lanes)."""
+        """Beats of ``job`` on each stream but ``job`` and ``result``, in or out of the engine, (beats, numbers)."""
 
     @abstractmethod
     def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":

@@ -33,6 +33,7 @@ from tilewright.families.attention.fields import (
 from tilewright.families.attention.fused2d_fields import ALGORITHM as FUSED_ALGORITHM
 from tilewright.families.attention.fused2d_fields import fused_problems
 from tilewright.families.attention.fusemax import UPDATE_STEPS
+from tilewright.families.attention.window import LOG2E, octaves_of, window_problems
 from tilewright.families.attention.window_ring_fields import ring_problems
 from tilewright.formats import IntFormat, signed_width
 from tilewright.spec import Problem, Spec
@@ -40,12 +41,11 @@ from tilewright.spec import Problem, Spec
 RING_INTERVAL = 4     # cycles from query to query in a ring, at least
 MIN_TOTAL_WIDTH = 17  # the divider's quotient has as many bits
 LOOPS = {  # cycles that a row's running sums take around: with a shift, a product, or neither
-    "two_pass": 5, "online_shift": 5, "online": 6, "three_pass": 3, "ibert": 3}
+    "two_pass": 5, "online_shift": 5, "online": 6, "three_pass": 3, "ibert": 3, "unified_max": 6}
 PARABOLA_BITS = 15    # of I-BERT's exponentials: 16 with a sign
 MAX_JOB_MACS = 1 << 34  # of scores and values each: minutes for the golden model
 SCALED_BITS = 16
 KEY_TILES = 8         # on their way through a fused array
-LOG2E = 94548         # round(log2(e) * 2**16)
 PHASE_BITS = 32       # of a turn, in rotary position embedding
 WAVE_BITS = 14        # fraction bits of its sines
 
@@ -295,13 +295,29 @@ class AttentionSpec(Spec):
 
     @property
     def algorithm(self) -> str:
-        """`two_pass`, `online_shift`, `online`, `three_pass` or `ibert`."""
+        """`two_pass`, `online_shift`, `online`, `three_pass`, `ibert` or `unified_max`."""
         return self.softmax.algorithm
 
     @property
     def fraction(self) -> int:
         """Fraction bits of a scaled score."""
         return self.softmax.fraction
+
+    @property
+    def phi(self) -> int | None:
+        """What weights refer to instead of a greatest score, in natural logarithms; None: a greatest score or octave."""
+        return self.softmax.phi if "phi" in self.softmax.numbers else None
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Scores above phi that a row of weights below phi may see, in natural logarithms; nothing without phi."""
+        low, high = self.softmax.window
+        return (low, high) if self.phi is not None else (0, 0)
+
+    @property
+    def rise_octaves(self) -> int:
+        """Octaves that a weight may be above 1."""
+        return octaves_of(self.window[1], self.fraction)
 
     @property
     def has_table(self) -> bool:
@@ -362,8 +378,8 @@ class AttentionSpec(Spec):
 
     @property
     def weight_width(self) -> int:
-        """Unsigned bits of a weight, and of what multiplies the sums before it: up to 2 or 1, with its guard bits."""
-        return self.mantissa_bits + self.guard_bits + 1 if self.has_table else PARABOLA_BITS
+        """Unsigned bits of a weight: up to 2 or 1 or with phi octaves above, with its guard bits."""
+        return self.mantissa_bits + self.guard_bits + 1 + self.rise_octaves if self.has_table else PARABOLA_BITS
 
     @property
     def total_width(self) -> int:
@@ -483,6 +499,8 @@ class AttentionSpec(Spec):
         yield from self._bias_problems()
         yield from self._rotary_problems()
         yield from self._softmax_problems()
+        if self.phi is not None:
+            yield from window_problems(self)
         yield from self._limit_problems()
         yield from cache_problems(self)
         yield from self._workload_problems()

@@ -26,8 +26,8 @@ def golden(spec: AttentionSpec, job: Job) -> IntArray:
 
 
 def with_result(spec: AttentionSpec, job: Job) -> Job:
-    """``job`` with its golden result."""
-    return replace(job, result=golden(spec, job))
+    """``job`` with its golden result, and the tiles that come once more."""
+    return replace(job, result=golden(spec, job), again=schedule_of(spec).again(spec, job))
 
 
 def turned(spec: AttentionSpec, job: Job) -> tuple[IntArray, IntArray]:
@@ -120,7 +120,7 @@ class Stimulus:
         self.held = k, v
         bias = self.bias(extreme=extreme) if kept is None else kept
         scales = self.scales(extreme=extreme)
-        return with_result(spec, Job(q=q, k=k, v=v, result=None, bias=bias, load_bias=kept is None, **scales))
+        return with_result(spec, Job(q=q, k=k, v=v, result=None, bias=bias, load_bias=kept is None, again=None, **scales))
 
     def jobs(self, shapes: Sequence[JobFields], *, extreme: bool = False, reload: bool = True) -> tuple[Job, ...]:
         """A job for each of ``shapes``; among random ones, each third has rising scores.

@@ -1,6 +1,7 @@
 """Schedule `streaming`: keys and values stream past a tile of queries, and no score is ever stored."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tilewright.families.attention.schedule import Schedule
@@ -67,6 +68,8 @@ class Streaming(Schedule):
         from tilewright.families.attention.stimulus import turned
         from tilewright.sim.golden.attention import attention
 
+        if spec.phi is not None:
+            return self._unified(spec, job)[0]
         q, turned_k = turned(spec, job)
         k, v = (_as_stored(spec, rows, number.width) for rows, number in ((turned_k, spec.k), (job.v, spec.v)))
         return attention(
@@ -75,11 +78,38 @@ class Streaming(Schedule):
             octave=spec.octave, total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low,
             high=spec.out.high, passes=spec.passes, parabola=spec.parabola, bias=job.bias)
 
-    def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
-        from tilewright.families.attention.vectors import pack_keys, pack_rows
+    def again(self, spec: AttentionSpec, job: "Job") -> "IntArray | None":
+        if spec.phi is None:
+            return None
+        return self._unified(spec, job)[1] if job.again is None else job.again
 
-        beats = {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries, passes=spec.passes),
-                 "v": pack_keys(spec, job.v, job.queries)}
+    def _unified(self, spec: AttentionSpec, job: "Job") -> "tuple[IntArray, IntArray]":
+        from tilewright.families.attention.stimulus import turned
+        from tilewright.sim.golden.attention_unified import attention_unified
+
+        return attention_unified(
+            *turned(spec, job), job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+            out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
+            total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high, phi=spec.phi or 0,
+            window=spec.window, tile_q=spec.tile_q, bias=job.bias)
+
+    def columns(self, spec: AttentionSpec, job: "Job") -> dict[str, int]:
+        from tilewright.families.attention.work import tile_keys
+
+        again = self.again(spec, job)
+        if again is None:
+            return job.fields
+        keys = again * tile_keys(spec, job.queries, job.keys)
+        return job.fields | {"again_keys": int(keys.sum()), "again_last": int(keys[-1, -1])}
+
+    def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
+        from tilewright.families.attention.vectors import pack_answers, pack_keys, pack_rows
+
+        again = self.again(spec, job)
+        beats = {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries, passes=spec.passes, again=again),
+                 "v": pack_keys(spec, job.v, job.queries, again=again)}
+        if again is not None:
+            beats["again"] = pack_answers(again)
         return beats | {"bias": job.bias.reshape(-1, 1)} if job.bias is not None and job.load_bias else beats
 
     def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":
@@ -98,8 +128,10 @@ class Streaming(Schedule):
     def walk(self, spec: AttentionSpec, jobs: "Sequence[JobShape]") -> "Iterator[JobCycles]":
         from tilewright.families.attention.cycles import walk
         from tilewright.families.attention.hardware import cycle_engine
+        from tilewright.families.attention.vectors import Job
 
-        return walk(cycle_engine(spec), jobs)
+        return walk(cycle_engine(spec), [
+            replace(job, again=self.again(spec, job)) if isinstance(job, Job) else job for job in jobs])
 
     def portrait(self, spec: AttentionSpec) -> Portrait:
         from tilewright.families.attention.portrait import portrait

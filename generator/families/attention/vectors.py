@@ -19,7 +19,7 @@ from tilewright.sim.golden.attention import Mask, tile_keys
 IntArray = NDArray[np.int64]
 
 JOB_FIELDS = ("queries", "keys", "score_multiplier", "score_shift", "out_scale")
-STREAMS = ("jobs", "q", "k", "v", "bias", "result")
+STREAMS = ("jobs", "q", "k", "v", "bias", "again", "result")
 
 
 class EngineShape(Protocol):
@@ -79,26 +79,40 @@ def unpack_rows(shape: EngineShape, beats: ArrayLike, queries: int) -> IntArray:
     return result
 
 
-def met_keys(shape: EngineShape, queries: int, keys: int, *, passes: int = 1) -> list[int]:
-    """The keys that the tiles of one kv head meet, one tile behind the other, those of a tile ``passes`` times."""
+def met_keys(shape: EngineShape, queries: int, keys: int, *, passes: int = 1, again: IntArray | None = None) -> list[int]:
+    """The keys that the tiles of one kv head meet, one tile behind the other.
+
+    Those of a tile ``passes`` times, and once more where it is marked in ``again``.
+    """
     rows = queries * shape.group
     before = keys - queries
     met: list[int] = []
-    for first in range(0, rows, shape.tile_q):
+    for tile, first in enumerate(range(0, rows, shape.tile_q)):
         last = min(first + shape.tile_q, rows) - 1
-        met += passes * tile_keys(shape.mask, first // shape.group + before, last // shape.group + before, keys)
+        times = passes + (0 if again is None else int(again[tile]))
+        met += times * tile_keys(shape.mask, first // shape.group + before, last // shape.group + before, keys)
     return met
 
 
-def pack_keys(shape: EngineShape, keys: ArrayLike, queries: int, *, passes: int = 1) -> IntArray:
+def pack_keys(shape: EngineShape, keys: ArrayLike, queries: int, *, passes: int = 1, again: IntArray | None = None) -> IntArray:
     """Keys or values (kv_heads, keys, head_dim) as beats, (beats, lanes): by kv head, tile, pass, key, chunk.
 
-    With a cache those of the job's own positions, by kv head, position, chunk.
+    Those of tiles that are marked in ``again``, (kv_heads, tiles), come once more. With a cache those of the job's own
+    positions, by kv head, position, chunk.
     """
     array = np.asarray(keys, np.int64)
     if shape.cache:
         return array[:, array.shape[1] - queries:].reshape(-1, shape.lanes)
-    return array[:, met_keys(shape, queries, array.shape[1], passes=passes)].reshape(-1, shape.lanes)
+    met = [met_keys(shape, queries, array.shape[1], passes=passes, again=None if again is None else again[head])
+           for head in range(len(array))]
+    return np.concatenate([of_head[rows] for of_head, rows in zip(array, met, strict=True)]).reshape(-1, shape.lanes)
+
+
+def pack_answers(again: IntArray) -> IntArray:
+    """Beats of the stream that tells which tiles come once more: again, last."""
+    beats = np.stack([again.ravel(), np.zeros(again.size, np.int64)], axis=1)
+    beats[-1, 1] = 1
+    return beats
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,7 @@ class Job:
 
     q and result are (heads, queries, head_dim), k and v (kv_heads, keys, head_dim). ``bias``, in designs with one, is the
     table that counts, (heads or 1, 2 * reach + 1), and ``load_bias`` tells whether the job brings it.
+    ``again``, in designs that ask, marks the tiles that come once more, (kv_heads, tiles).
     """
 
     q: IntArray
@@ -118,6 +133,7 @@ class Job:
     result: IntArray | None = None
     bias: IntArray | None = None
     load_bias: bool = True
+    again: IntArray | None = None
 
     @property
     def queries(self) -> int:
@@ -154,7 +170,7 @@ def case_files(spec: AttentionSpec, case: Case) -> dict[str, str]:
     schedule = schedule_of(spec)
     texts: dict[str, list[str]] = {name: [] for name in STREAMS}
     for job in case.jobs:
-        texts["jobs"].append(_lines([tuple(job.fields.values())]))
+        texts["jobs"].append(_lines([tuple(schedule.columns(spec, job).values())]))
         for name, beats in schedule.operands(spec, job).items():
             texts[name].append(_lines(beats.tolist()))
         if job.result is not None:
