@@ -19,10 +19,6 @@ class FusedPorts(AttentionPorts):
 
     cols: int
 
-    def tiles(self, job: Job) -> int:
-        """Query tiles of a kv head."""
-        return -(-job.queries * self.group // self.tile_q)
-
     def count(self, stream: str, job: Job) -> int:
         """Number of beats of ``stream`` that belong to ``job``."""
         if stream in ("q", "result"):
