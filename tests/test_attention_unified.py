@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from gemm_designs import CACHE
+from gemm_designs import CACHE, TEST_BUILD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tilewright.build import build
 from tilewright.design import Design, parse_design
+from tilewright.driver import open_driver
 from tilewright.families.attention.cycles import walk
 from tilewright.families.attention.fields import Job as JobFields
 from tilewright.families.attention.hardware import cycle_engine
@@ -231,6 +232,17 @@ def test_an_answer_that_is_wrong_is_seen(design: Design, tmp_path: Path) -> None
     harness = build_harness(build(design, tmp_path / "build").folder, cache=CACHE)
     run = run_harness(harness, tmp_path / "wild")
     assert not run.passed and run.message.startswith("again: beat 5 differs from the golden model")
+
+
+def test_a_run_on_the_rtl_gives_the_results_and_cycles_of_golden(design: Design) -> None:
+    of = design.spec
+    assert isinstance(of, AttentionSpec)
+    program = [{name: getattr(job, name) for name in ("q", "k", "v", "score_multiplier", "score_shift", "out_scale")}
+               for job in (calm_and_wild(of, (0, 5)), calm_and_wild(of, ()))]
+    run, model = open_driver(design, "sim", root=TEST_BUILD).run(program), open_driver(design).run(program)
+    for output, wanted in zip(run.outputs, model.outputs, strict=True):
+        np.testing.assert_array_equal(output, wanted)
+    assert run.measured and run.cycles == model.cycles
 
 
 def test_the_answer_costs_a_bubble_that_depends_on_rows_and_lanes_alone() -> None:

@@ -46,7 +46,7 @@ class Streaming(Schedule):
             r"(^|\.)weights(\.|$)": "row state",
             r"(^|\.)normalize(\.|$)": "division",
             r"(^|\.)[qkv]_reader(\.|$)": "stream buffers",
-            r"(^|\.)(loader|walker|sequencer|value_sequencer)(\.|$)": "sequencers",
+            r"(^|\.)(loader|walker|sequencer|value_sequencer|answer)(\.|$)": "sequencers",
         }
 
     def hls_context(self, spec: AttentionSpec) -> Mapping[str, Any]:
