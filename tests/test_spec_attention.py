@@ -13,8 +13,9 @@ from jschon import JSON, JSONSchema, create_catalog
 from pydantic import ValidationError
 from tilewright.canonical import canonical
 from tilewright.diagnose import findings
+from tilewright.families.attention.checks import MAX_JOB_MACS
 from tilewright.families.attention.fields import Mask
-from tilewright.families.attention.spec import MAX_JOB_MACS, AttentionSpec
+from tilewright.families.attention.spec import AttentionSpec
 from tilewright.formats import IntFormat
 from tilewright.loader import scan
 from tilewright.sim.golden.units.softmax_exponent import mantissa_and_octave

@@ -1,21 +1,17 @@
 """The spec of `family: attention`: scaled dot-product attention, its state independent of the sequence's length."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
-from tilewright.families.attention.cache import cache_problems, cache_summary, filled_cache, stored_bits
+from tilewright.families.attention.cache import filled_cache, stored_bits
+from tilewright.families.attention.checks import problems
 from tilewright.families.attention.fields import (
-    ENGINE_FIELDS,
-    MASK_NUMBERS,
     MAX_JOBS,
-    MAX_TILE_Q,
-    MAX_WEIGHT_BITS,
     RINGS,
-    SOFTMAX_NUMBERS,
     BiasField,
     Cache,
     CacheField,
@@ -31,19 +27,16 @@ from tilewright.families.attention.fields import (
     without_default,
 )
 from tilewright.families.attention.fused2d_fields import ALGORITHM as FUSED_ALGORITHM
-from tilewright.families.attention.fused2d_fields import fused_problems
 from tilewright.families.attention.fusemax import UPDATE_STEPS
-from tilewright.families.attention.window import LOG2E, octaves_of, window_problems
-from tilewright.families.attention.window_ring_fields import ring_problems
+from tilewright.families.attention.window import LOG2E, octaves_of
+from tilewright.families.attention.words import summary
 from tilewright.formats import IntFormat, signed_width
 from tilewright.spec import Problem, Spec
 
 RING_INTERVAL = 4     # cycles from query to query in a ring, at least
-MIN_TOTAL_WIDTH = 17  # the divider's quotient has as many bits
 LOOPS = {  # cycles that a row's running sums take around: with a shift, a product, or neither
     "two_pass": 5, "online_shift": 5, "online": 6, "three_pass": 3, "ibert": 3, "unified_max": 6}
 PARABOLA_BITS = 15    # of I-BERT's exponentials: 16 with a sign
-MAX_JOB_MACS = 1 << 34  # of scores and values each: minutes for the golden model
 SCALED_BITS = 16
 KEY_TILES = 8         # on their way through a fused array
 PHASE_BITS = 32       # of a turn, in rotary position embedding
@@ -446,197 +439,12 @@ class AttentionSpec(Spec):
         return (self.query_buffer_bits + self.accumulator_bits + self.row_state_bits + self.bias_bits + self.ring_bits
                 + self.cache_bits)
 
-    # -- in words ------------------------------------------------------------------------------------
+    # -- in words, and what the fields contradict ------------------------------------------------------
 
     def summary(self) -> list[tuple[str, str]]:
         """Model, engine, mask, bias, numbers, buffers and workload."""
-        heads = f"{self.heads} query head{'s' if self.heads > 1 else ''}"
-        mask = ", ".join([self.mask.kind, *(f"{name} {value}" for name, value in self.mask.numbers.items())])
-        sizes = {"queries": self.query_buffer_bits, "sums": self.accumulator_bits, "row state": self.row_state_bits,
-                 "keys and values": self.ring_bits}
-        bias = []
-        if self.bias is not None and self.bias_shape is not None:
-            sizes["bias"] = self.bias_bits
-            bias = [("bias", f"{'a table for each head' if self.bias_shape[0] > 1 else 'one table'}, "
-                             f"distances up to {self.bias.reach}: {math.prod(self.bias_shape)} entries")]
-        if self.cache:
-            sizes["cache"] = self.cache_bits
-        order = ", beats in the order of tiles" if self.order == "tiles" else ""
-        jobs = f"{len(self.workload)} job{'s' if len(self.workload) > 1 else ''}"
-        datapath = {"streaming": f"{self.tile_q} rows x {self.lanes} lanes, a key",
-                    "window_ring": f"{self.cores} cores x {self.lanes} lanes, a query",
-                    "fused2d": f"{self.tile_q} x {self.cols} PEs, a key tile"}[self.schedule]
-        largest = max(self.workload, key=lambda job: (job.queries * job.keys, job.keys))
-        return [
-            ("model", f"head_dim {self.head_dim}, {heads}, {self.group} to each head of keys and values"),
-            ("engine", f"{self.schedule}, {datapath} every {self.interval} cycles{order}"),
-            ("top", self.top),
-            ("mask", mask),
-            *bias,
-            *([("rotary", f"base {self.rotary.base}, {1 << self.rotary.table_bits} angles")] if self.rotary else []),
-            ("softmax", f"{self.algorithm}, mantissa {self.mantissa_bits} bits, guard {self.guard_bits}, "
-                        f"table {1 << self.table_bits} intervals" if self.has_table else f"{self.algorithm}, a parabola"),
-            ("numbers", f"q {self.q} x k {self.k} -> int{self.score_width}, weights {self.weight_width} bits x v {self.v} "
-                        f"-> int{self.accumulator_width}, out {self.out}"),
-            ("limits", f"queries {self.limits.queries}, keys {self.limits.keys}"),
-            ("buffers", f"{self.on_chip_bits / 1024:.1f} kbit: "
-                        + ", ".join(f"{name} {bits / 1024:.1f}" for name, bits in sizes.items() if bits)),
-            *cache_summary(self),
-            ("workload", f"{jobs}, at most {largest.queries} queries x {largest.keys} keys"),
-        ]
-
-    # -- what the fields contradict ------------------------------------------------------------------
+        return summary(self)
 
     def problems(self) -> Iterator[Problem]:
         """Model and engine, mask, bias, widths of the softmax, limits and workload."""
-        yield from self._structure_problems()
-        yield from self._order_problems()
-        if self.is_ring:
-            yield from ring_problems(self)
-        if self.is_fused:
-            yield from fused_problems(self)
-        yield from self._mask_problems()
-        yield from self._bias_problems()
-        yield from self._rotary_problems()
-        yield from self._softmax_problems()
-        if self.phi is not None:
-            yield from window_problems(self)
-        yield from self._limit_problems()
-        yield from cache_problems(self)
-        yield from self._workload_problems()
-
-    def _structure_problems(self) -> Iterator[Problem]:
-        for name in sorted(self.engine.model_fields_set - {"schedule", *self.engine.meaningful}):
-            schedules = " or ".join(schedule for schedule, names in ENGINE_FIELDS.items() if name in names)
-            yield Problem(("engine", name), (
-                f"{getattr(self.engine, name)} with schedule {self.schedule}, which has no {name}; remove it, or write "
-                f"schedule: {schedules}"))
-        if self.head_dim % self.lanes:
-            step = 2 if self.rotary and self.head_dim % 2 == 0 else 1
-            fitting = [lanes for lanes in range(step, 33, step) if self.head_dim % lanes == 0]
-            yield Problem(("engine", "lanes"), (
-                f"{self.lanes} does not divide model.head_dim, which is {self.head_dim}; "
-                f"the nearest that does: {_nearest(fitting, self.lanes)}"))
-        if self.heads % self.kv_heads:
-            fitting = [heads for heads in range(1, self.heads + 1) if self.heads % heads == 0]
-            yield Problem(("model", "kv_heads"), (
-                f"{self.kv_heads} does not divide model.heads, which is {self.heads}; "
-                f"the nearest that does: {_nearest(fitting, self.kv_heads)}"))
-        elif self.tile_q % self.group and self.group % self.tile_q:
-            fitting = [rows for rows in range(1, MAX_TILE_Q + 1) if rows % self.group == 0 or self.group % rows == 0]
-            yield Problem(("engine", "tile_q"), (
-                f"{self.tile_q} is neither a multiple nor a divisor of heads / kv_heads, which is {self.group}; "
-                f"the nearest that is: {_nearest(fitting, self.tile_q)}"))
-
-    def _order_problems(self) -> Iterator[Problem]:
-        if self.is_fused or self.order == "rows" or self.head_dim % self.lanes or self.heads % self.kv_heads:
-            return
-        if self.tile_positions == 1:
-            advice = f", or raise tile_q to {2 * self.group}" if 2 * self.group <= MAX_TILE_Q else ""
-            yield Problem(("engine", "order"), (
-                f"tiles with tile_q {self.tile_q}, and heads / kv_heads {self.group}: a tile has one position, and its beats "
-                f"one order; write rows{advice}"))
-        elif self.group == self.chunks == 1:
-            yield Problem(("engine", "order"), (
-                "tiles with one head to a kv head and one beat to a row is the order of rows; write rows, or lower lanes"))
-
-    def _mask_problems(self) -> Iterator[Problem]:
-        needed = MASK_NUMBERS[self.mask.kind]
-        for name in ("window", "sink", "prefix"):
-            value = getattr(self.mask, name)
-            if name in needed and not value:
-                lacks = "0 is" if name in self.mask.model_fields_set else "there is"
-                yield Problem(("mask", name), f"{lacks} no {name} for kind {self.mask.kind}; write 1 or more")
-            elif value and name not in needed:
-                kinds = " or ".join(kind for kind, numbers in MASK_NUMBERS.items() if name in numbers)
-                yield Problem(("mask", name), (
-                    f"{value} with kind {self.mask.kind}, which has no {name}; remove it, or write kind: {kinds}"))
-
-    def _bias_problems(self) -> Iterator[Problem]:
-        if self.bias is None:
-            return
-        farthest = self.limits.keys - 1
-        if self.bias.reach > farthest:
-            most = f"lower it to {farthest}" if farthest else "remove the bias"
-            yield Problem(("bias", "reach"), (
-                f"{self.bias.reach} with limits.keys {self.limits.keys}, where distances are {farthest} at most; {most}"))
-        if self.bias.per_head and self.heads == 1:
-            yield Problem(("bias", "per_head"), "true with one head, whose table is one for all; remove it")
-
-    def _rotary_problems(self) -> Iterator[Problem]:
-        if self.rotary is None or self.is_fused:
-            return
-        if self.head_dim % 2:
-            yield Problem(("model", "head_dim"), f"{self.head_dim} is odd, and rotary turns pairs; write {self.head_dim + 1}")
-        elif self.lanes % 2 and self.head_dim % self.lanes == 0:
-            fitting = [lanes for lanes in range(2, 33, 2) if self.head_dim % lanes == 0]
-            yield Problem(("engine", "lanes"), (
-                f"{self.lanes} is odd, and rotary turns pairs; the nearest even divisor of model.head_dim: "
-                f"{_nearest(fitting, self.lanes)}"))
-
-    def _softmax_problems(self) -> Iterator[Problem]:
-        for name in sorted(self.softmax.model_fields_set - {"algorithm", "fraction", *self.softmax.numbers}):
-            fitting = " or ".join(algorithm for algorithm, numbers in SOFTMAX_NUMBERS.items() if name in numbers)
-            yield Problem(("softmax", name), (
-                f"{getattr(self.softmax, name)} with algorithm {self.algorithm}, which has no {name}; remove it, or write "
-                f"algorithm: {fitting}"))
-        if not self.has_table:
-            if self.total_width < MIN_TOTAL_WIDTH:
-                yield Problem(("limits", "keys"), (
-                    f"{self.limits.keys} with algorithm {self.algorithm} makes a sum of {self.total_width} bits; the divider "
-                    f"needs {MIN_TOTAL_WIDTH}: raise it to {(1 << MIN_TOTAL_WIDTH - self.weight_width - 1) + 1}"))
-            return
-        if self.table_bits >= self.fraction:
-            yield Problem(("softmax", "table_bits"), (
-                f"{self.table_bits} leaves nothing to interpolate of fraction {self.fraction}; "
-                f"lower it to {self.fraction - 1}"))
-        if self.mantissa_bits + self.guard_bits > MAX_WEIGHT_BITS:
-            yield Problem(("softmax", "guard_bits"), (
-                f"{self.guard_bits} with mantissa_bits {self.mantissa_bits} makes {self.mantissa_bits + self.guard_bits}; "
-                f"at most {MAX_WEIGHT_BITS}: lower it to {MAX_WEIGHT_BITS - self.mantissa_bits}"))
-        elif self.total_width < MIN_TOTAL_WIDTH:
-            terms = f"{self.cores} cores" if self.is_ring else f"limits.keys {self.limits.keys}"
-            yield Problem(("softmax", "guard_bits"), (
-                f"{self.guard_bits} with mantissa_bits {self.mantissa_bits} and {terms} makes a sum of"
-                f" {self.total_width} bits; the divider needs {MIN_TOTAL_WIDTH}: raise it to "
-                f"{self.guard_bits + MIN_TOTAL_WIDTH - self.total_width}"))
-
-    def _limit_problems(self) -> Iterator[Problem]:
-        if self.needs_positions and self.limits.queries > self.limits.keys:
-            yield Problem(("limits", "queries"), (
-                f"{self.limits.queries} is above limits.keys, and with {self.positioned_by()} a job has no more "
-                f"queries than keys; lower it to {self.limits.keys}"))
-
-    def _workload_problems(self) -> Iterator[Problem]:
-        written = "workload" in self.model_fields_set
-        held = 0
-        for index, job in enumerate(self.workload):
-            route = ("workload", index)
-            for name in ("queries", "keys"):
-                size, limit = getattr(job, name), getattr(self.limits, name)
-                if size > limit:
-                    yield Problem((*route, name), f"{size} is above limits.{name}, which is {limit}")
-            if written and self.needs_positions and job.queries > job.keys:
-                yield Problem((*route, "queries"), (
-                    f"{job.queries} with {job.keys} keys; with {self.positioned_by()} a job has no more queries than keys: "
-                    f"lower it to {job.keys}"))
-            elif written and self.cache and job.keys - job.queries not in (0, held):
-                longer = f"{held + job.queries}, or {job.queries} to begin another" if held else f"{job.queries}"
-                yield Problem((*route, "keys"), (
-                    f"{job.keys} with {job.queries} queries; the sequence has {held} positions before: write {longer}"))
-            held = job.keys
-            macs = self.heads * job.queries * (min(job.keys, self.cores) if self.is_ring else job.keys) * self.head_dim
-            if macs > MAX_JOB_MACS:
-                text = f"{macs} products of queries and keys; at most {MAX_JOB_MACS}"
-                if written:
-                    most = MAX_JOB_MACS // (self.heads * job.keys * self.head_dim)
-                    yield Problem(route, f"{text}: split the job, with {job.keys} keys at most {most} queries" if most
-                                  else f"{text}: fewer keys")
-                else:
-                    yield Problem(("limits",), (
-                        f"one job at the limits, the workload unless one is written, has {text}: write one"))
-
-
-def _nearest(fitting: Iterable[int], value: int) -> int:
-    """The one of ``fitting`` closest to ``value``, of two the larger."""
-    return min(fitting, key=lambda one: (abs(one - value), -one))
+        return problems(self)
