@@ -1,7 +1,7 @@
 """Measure what README quotes; a section each, results in ``benchmarks/results/<section>.json``.
 
     python benchmarks/measure.py cycles generation models simulation turnaround fresh synthesis board
-    python benchmarks/measure.py attention attention_error attention_synthesis
+    python benchmarks/measure.py attention attention_schedules attention_error attention_synthesis
 
 Wall-clock figures are from one machine and the run that the file names; ratios within a section hold better.
 """
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -209,33 +209,55 @@ def _attention(*overrides: str) -> Any:
         "model={head_dim: 64, heads: 1, kv_heads: 1}", "limits={queries: 1024, keys: 1024}", *overrides])
 
 
-def attention() -> list[dict[str, Any]]:
-    """64 multipliers, one head of 64, self-attention: cycles, words at the ports, bits on the chip; model and counter."""
+def _squares(design: Any, lengths: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Jobs of N x N on the compiled RTL: cycles by model and counter, words at the ports, bits on the chip."""
     import numpy as np
     from tilewright.build import build
     from tilewright.families.attention.stimulus import Stimulus, as_case
     from tilewright.families.attention.vectors import write_case
     from tilewright.sim.runner import build_harness, run_harness
 
+    spec, folder = design.spec, build(design, BUILD).folder
+    harness = build_harness(folder)
+    for length in lengths:
+        job = Stimulus(spec, np.random.default_rng(length)).job(length, length)
+        with tempfile.TemporaryDirectory() as name:
+            case = as_case(spec, "square", (job,))
+            write_case(Path(name), spec, case)
+            run = run_harness(harness, Path(name))
+            elements = sum(len(path.read_text().split()) for stream in ("q", "k", "v", "result")
+                           for path in [Path(name) / f"{stream}.txt"])
+        if not run.passed:
+            raise SystemExit(run.message)
+        products = 2 * length * length * spec.head_dim / spec.macs_per_cycle
+        yield {"schedule": spec.schedule, "mask": spec.mask.kind, "algorithm": spec.algorithm, "length": length,
+               "model": case.cycles, "measured": run.counters["cycles"],
+               "of_unmasked_products": round(run.counters["cycles"] / products, 4), "words": elements,
+               "on_chip_bits": spec.on_chip_bits}
+
+
+def attention() -> list[dict[str, Any]]:
+    """64 multipliers, one head of 64, self-attention: cycles, words at the ports, bits on the chip; model and counter."""
     rows = []
-    for mask in ("none", "causal", "{kind: window, window: 128}", "{kind: lambda, sink: 4, window: 124}"):
-        design = _attention(f"design=attention_{mask.strip('{').split(':')[-1].strip()[:4].strip(' }')}", f"mask={mask}",
-                            "workload=[{queries: 8, keys: 8}]")
-        spec, folder = design.spec, build(design, BUILD).folder
-        harness = build_harness(folder)
-        for length in (128, 256, 384, 512, 1024):
-            job = Stimulus(spec, np.random.default_rng(length)).job(length, length)
-            with tempfile.TemporaryDirectory() as name:
-                case = as_case(spec, "square", (job,))
-                write_case(Path(name), spec, case)
-                run = run_harness(harness, Path(name))
-                beats = sum((Path(name) / f"{stream}.txt").read_text().count("\n") for stream in ("q", "k", "v", "result"))
-            if not run.passed:
-                raise SystemExit(run.message)
-            products = 2 * length * length * spec.head_dim / spec.macs_per_cycle
-            rows.append({"mask": spec.mask.kind, "length": length, "model": case.cycles, "measured": run.counters["cycles"],
-                         "of_unmasked_products": round(run.counters["cycles"] / products, 4), "words": beats * spec.lanes,
-                         "on_chip_bits": spec.on_chip_bits})
+    for name, mask in (("none", "none"), ("causal", "causal"), ("window", "{kind: window, window: 128}"),
+                       ("lambda", "{kind: lambda, sink: 4, window: 124}")):
+        rows += _squares(_attention(f"design=attention_{name}", f"mask={mask}", "workload=[{queries: 8, keys: 8}]"),
+                         (128, 256, 384, 512, 1024))
+    return rows
+
+
+def attention_schedules() -> list[dict[str, Any]]:
+    """One head of 64: a fused array of 8 x 8 without a mask, window rings of 4 and 16 cores with 8 lanes; as `attention`."""
+    from tilewright.design import parse_design
+
+    def design(text: str) -> Any:
+        fields = "family: attention\nmodel: {head_dim: 64}\nlimits: {queries: 1024, keys: 1024}\n"
+        return parse_design(f"{fields}workload: [{{queries: 8, keys: 8}}]\n{text}".encode(), source="schedule.yaml")
+
+    rows = [*_squares(design("design: attention_fused\nengine: {schedule: fused2d, tile_q: 8, cols: 8}\n"), (64, 128, 256))]
+    for window in (4, 16):
+        rows += _squares(design(f"design: attention_ring_{window}\nengine: {{schedule: window_ring, lanes: 8}}\n"
+                                f"mask: {{kind: window, window: {window}}}\n"), (128, 256, 512, 1024))
     return rows
 
 
@@ -299,7 +321,8 @@ def attention_synthesis() -> list[dict[str, Any]]:
 
 SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "cycles": cycles, "generation": generation, "models": models, "simulation": simulation, "turnaround": turnaround,
-    "fresh": fresh, "synthesis": synthesis, "board": board, "attention": attention, "attention_error": attention_error,
+    "fresh": fresh, "synthesis": synthesis, "board": board, "attention": attention,
+    "attention_schedules": attention_schedules, "attention_error": attention_error,
     "attention_synthesis": attention_synthesis}
 
 
