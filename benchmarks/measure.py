@@ -1,7 +1,8 @@
 """Measure what README quotes; a section each, results in ``benchmarks/results/<section>.json``.
 
     python benchmarks/measure.py cycles generation models simulation turnaround fresh synthesis board
-    python benchmarks/measure.py attention attention_schedules attention_error attention_synthesis
+    python benchmarks/measure.py attention attention_schedules attention_error attention_phi
+    python benchmarks/measure.py attention_synthesis
 
 Wall-clock figures are from one machine and the run that the file names; ratios within a section hold better.
 """
@@ -305,6 +306,28 @@ def attention_error() -> list[dict[str, Any]]:
     return rows
 
 
+def attention_phi() -> list[dict[str, Any]]:
+    """Where to put phi of `unified_max`: how many rows, and tiles of 4, of the digits transformer leave its window."""
+    import numpy as np
+    from tilewright.sim.golden.requantize import requantize
+    from tilewright.sim.workloads import digits_attention
+
+    network = digits_attention.load()
+    jobs = digits_attention.attention_jobs(digits_attention.quantize(network), network.images)
+    scores = np.concatenate([requantize(
+        np.einsum("hid,hjd->hij", job["q"], job["k"]), multiplier=job["score_multiplier"], shift=job["score_shift"],
+        low=-1 << 15, high=(1 << 15) - 1) for job in jobs]) / (1 << 10)
+    least, greatest = scores.min(axis=2), scores.max(axis=2)
+    rows = [{"scores": f"{scores.min():.2f} to {scores.max():.2f}", "rows": int(least.size)}]
+    for low, high in ((-8, 4), (-11, 11)):
+        for phi in range(-4, 5, 2):
+            flagged = (least < phi + low) | (greatest > phi + high)
+            again = flagged.reshape(flagged.shape[0], -1, 4).any(axis=2)
+            rows.append({"window": [low, high], "phi": phi, "rows_flagged": round(float(flagged.mean()), 4),
+                         "tiles_again": round(float(again.mean()), 4)})
+    return rows
+
+
 def attention_synthesis() -> list[dict[str, Any]]:
     """64 multipliers, one head of 64, causal, 1024 keys, on an ECP5-85F grade 6: three seeds, alone behind registers."""
     from tilewright.devices import load_device
@@ -323,6 +346,7 @@ SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "cycles": cycles, "generation": generation, "models": models, "simulation": simulation, "turnaround": turnaround,
     "fresh": fresh, "synthesis": synthesis, "board": board, "attention": attention,
     "attention_schedules": attention_schedules, "attention_error": attention_error,
+    "attention_phi": attention_phi,
     "attention_synthesis": attention_synthesis}
 
 
