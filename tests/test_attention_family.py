@@ -17,7 +17,7 @@ from tilewright.design import Design, parse_design
 from tilewright.driver import open_driver
 from tilewright.errors import ToolError
 from tilewright.families import family_of
-from tilewright.families.attention.portrait import MOST_DRAWN
+from tilewright.families.attention.drawing import MOST_DRAWN
 from tilewright.families.attention.runtime import ARGUMENTS, AttentionRuntime, JobError, make_job
 from tilewright.families.attention.work import padded_macs, seen_keys, tile_keys, useful_macs
 from tilewright.sim.golden import attention as golden

@@ -16,7 +16,7 @@ from tilewright.build import build
 from tilewright.design import Design, parse_design
 from tilewright.families import family_of
 from tilewright.families.attention import window_ring_hardware as hardware
-from tilewright.families.attention.portrait import MOST_DRAWN
+from tilewright.families.attention.drawing import MOST_DRAWN
 from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.stimulus import Stimulus, as_case
 from tilewright.families.attention.vectors import write_case

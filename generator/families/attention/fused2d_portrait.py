@@ -4,16 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
-from tilewright.families.attention.portrait import (
-    MIDDLE,
-    MOST_PITCH,
-    SEES,
-    grid,
-    heads_in_words,
-    sharing,
-    spread,
-    stream_name,
-)
+from tilewright.families.attention.drawing import MIDDLE, MOST_PITCH, grid, spread, stream_name
+from tilewright.families.attention.portrait import SEES, heads_in_words, sharing
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.work import padded_macs, sent_rows, useful_macs
 from tilewright.portrait import Portrait, Work

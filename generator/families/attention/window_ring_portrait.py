@@ -1,25 +1,10 @@
 """The portrait of a window ring: its words, its drawing, the work its jobs mean."""
 
 from markupsafe import Markup
-from tilewright.families.attention.portrait import (
-    HIGH,
-    MIDDLE,
-    MOST_PITCH,
-    NAME_HEIGHT,
-    SEES,
-    UNIT_HEIGHT,
-    WIDE,
-    grid,
-    heads_in_words,
-    sharing,
-    spread,
-    stream_name,
-    unit,
-    work,
-)
+from tilewright.families.attention.drawing import stacked
+from tilewright.families.attention.portrait import SEES, heads_in_words, sharing, work
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.portrait import Portrait
-from tilewright.report_svg import arrow, element
 
 
 def portrait(spec: AttentionSpec) -> Portrait:
@@ -60,44 +45,8 @@ def portrait(spec: AttentionSpec) -> Portrait:
 
 
 def figure(spec: AttentionSpec) -> Markup:
-    """Cores for scores, the exponentials between, cores for values and the division, top to bottom, in a box 400 wide."""
-    pitch = min(WIDE / spec.cores, HIGH / spec.lanes, MOST_PITCH)
-    wide, high = pitch * spec.cores, pitch * spec.lanes
-    left = MIDDLE - wide / 2
-    spare = max(0.0, NAME_HEIGHT - high) / 2
-    scores = 66.0 + spare
-    softmax = scores + high + spare + 26
-    values = softmax + UNIT_HEIGHT + spare + 26
-    drain = values + high + spare + 26
-    below = drain + UNIT_HEIGHT
-    parts = [
-        *grid(spec.lanes, spec.cores, "weight", left, scores, pitch),
-        *grid(spec.lanes, spec.cores, "result", left, values, pitch),
-        *unit("scale, exponentials, weights", softmax),
-        *unit("adder trees, divide, round", drain),
-        *arrow("result", MIDDLE, scores + high + 4, MIDDLE, softmax - 3),
-        *arrow("result", MIDDLE, softmax + UNIT_HEIGHT + 4, MIDDLE, values - 4),
-        *arrow("result", MIDDLE, values + high + 4, MIDDLE, drain - 3),
-        *arrow("result", MIDDLE, below + 3, MIDDLE, below + 22),
-    ]
-    for core in spread(spec.cores):
-        x = left + (core + 0.5) * pitch
-        parts += arrow("weight", x, 38.0, x, scores - 6)
-    for lane in spread(spec.lanes):
-        for kind, top in (("act", scores), ("weight", values)):
-            y = top + (lane + 0.5) * pitch
-            parts += arrow(kind, left - 30, y, left - 7, y)
-    parts += [
-        stream_name("weight", f"K \u00b7 {spec.lanes} \u00d7 {spec.k}", MIDDLE, 30.0),
-        stream_name("act", f"Q \u00b7 {spec.lanes} \u00d7 {spec.q}", left - 38, scores + high / 2, upright=True),
-        stream_name("weight", f"V \u00b7 {spec.lanes} \u00d7 {spec.v}", left - 38, values + high / 2, upright=True),
-        stream_name("result", f"O \u00b7 {spec.lanes} \u00d7 {spec.out}", MIDDLE, below + 38),
-    ]
-    return element(
-        "svg",
-        *parts,
-        class_="array",
-        role="img",
-        viewBox=f"{MIDDLE - 200:.0f} 14 400 {below + 32:.0f}",
-        aria_label=f"{spec.cores} cores of {spec.lanes} multipliers for scores, exponentials, and as many for values",
-    )
+    """Cores for scores, the exponentials between, cores for values and the division."""
+    return stacked(
+        spec, spec.lanes, spec.cores, kept=("weight", "result"),
+        units=("scale, exponentials, weights", "adder trees, divide, round"),
+        label=f"{spec.cores} cores of {spec.lanes} multipliers for scores, exponentials, and as many for values")
