@@ -175,7 +175,7 @@ def test_ports_start_in_words_of_their_own() -> None:
         "columns": ["rows", "kept"], "ports": [{"name": "rows", "word": 0}], "words": 2, "places": "{{0, 40}, {0, 0}}"}
     operand, scale = context["inputs"]
     assert operand == {
-        "name": "a_b", "label": "AB", "beats": "job.rows", "places": "lanes(4, 12)", "words": 3, "last_word": 2,
+        "name": "a_b", "label": "AB", "beats": "job.rows", "places": "lanes(4, 12)", "words": 3, "last_word": 2, "behind": "",
         "ports": [{"name": "data", "word": 0}, {"name": "last", "word": 2}]}
     assert scale["places"] == "{{0, 33}, {0, 0}, {64, 5}}"
     assert (scale["words"], scale["last_word"]) == (3, -1)
