@@ -95,5 +95,6 @@ def test_the_ports_are_those_of_the_docs() -> None:
     named = set(re.findall(r"`(\w+[a-z])`", table)) - {"clk", "rst", "lanes", "unified_max"}
     named |= {f"{other}{name[1:]}" for name in named if name.startswith("q_") for other in "kv"}
     spec = design("attention_ports_named", family="attention", softmax={"algorithm": "unified_max"}).spec
-    found = re.search(r"^module attention_ports_named\((.*?)\);", rtlil_to_verilog(stream_rtlil(spec)), re.DOTALL | re.MULTILINE)
+    verilog = rtlil_to_verilog(stream_rtlil(spec))
+    found = re.search(r"^module attention_ports_named\((.*?)\);", verilog, re.DOTALL | re.MULTILINE)
     assert found and named | {"clk", "rst"} == set(re.findall(r"\w+", found[1]))
