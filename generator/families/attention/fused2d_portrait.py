@@ -20,7 +20,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
     """How the report presents a fused engine."""
     mask = SEES[spec.mask.kind].format(**spec.mask.numbers)
     return Portrait(
-        title=f"{heads_in_words(spec)} of {spec.head_dim}, {spec.tile_q} \u00d7 {spec.cols} fused attention",
+        title=f"{heads_in_words(spec)} of {spec.head_dim}, {spec.tile_q}\u00a0\u00d7\u00a0{spec.cols} fused attention",
         sentence=(
             f"O = softmax(Q \u00d7 K\u1d40) \u00d7 V: a tile of {spec.tile_q} {spec.q} queries meets {spec.k} keys and "
             f"{spec.v} values {spec.cols} at a time, on one array whose PEs do scores, exponentials and values in turn. A lane "

@@ -38,7 +38,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
     """How the report presents an attention engine."""
     mask = SEES[spec.mask.kind].format(**spec.mask.numbers)
     return Portrait(
-        title=f"{heads_in_words(spec)} of {spec.head_dim}, {spec.tile_q} \u00d7 {spec.lanes} streaming attention",
+        title=f"{heads_in_words(spec)} of {spec.head_dim}, {spec.tile_q}\u00a0\u00d7\u00a0{spec.lanes} streaming attention",
         sentence=(
             f"O = softmax(Q \u00d7 K\u1d40) \u00d7 V: {spec.q} queries in tiles of {spec.tile_q} rows stay while {spec.k} keys "
             f"{_coming(spec)}. {_WEIGHTS[spec.algorithm]}, rows are divided "

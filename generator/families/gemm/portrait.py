@@ -37,7 +37,7 @@ def portrait(spec: GemmSpec) -> Portrait:
         "exact: no job can overflow" if spec.acc_overflow == "exact" else f"{spec.acc_overflow}s on overflow"
     )
     return Portrait(
-        title=f"{spec.rows} \u00d7 {spec.cols} systolic array, {flow}",
+        title=f"{spec.rows}\u00a0\u00d7\u00a0{spec.cols} systolic array, {flow}",
         sentence=(
             f"C = A \u00d7 B on {spec.rows * spec.cols} processing elements: {spec.act} activations times "
             f"{spec.weight} weights, summed in {spec.acc_width} bits{scaled}. "
