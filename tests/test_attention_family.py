@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from cache_designs import cached_design
 from gemm_designs import TEST_BUILD
 from tilewright import cli
@@ -19,7 +20,7 @@ from tilewright.errors import ToolError
 from tilewright.families import family_of
 from tilewright.families.attention.drawing import MOST_DRAWN
 from tilewright.families.attention.runtime import ARGUMENTS, AttentionRuntime, JobError, make_job
-from tilewright.families.attention.work import padded_macs, seen_keys, tile_keys, useful_macs
+from tilewright.families.attention.work import moved_bits, padded_macs, seen_keys, tile_keys, useful_macs
 from tilewright.sim.golden import attention as golden
 from tilewright.synth.synthesize import block_namer
 
@@ -330,3 +331,17 @@ def test_scores_of_a_key_that_comes_twice_are_twice_the_work_and_the_words(algor
 def test_the_same_design_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = build(design(), tmp_path / "a"), build(design(), tmp_path / "b")
     assert first.files == second.files and len(first.files) > 20
+
+
+@pytest.mark.parametrize("tile_q", [1, 4, 16])
+@pytest.mark.parametrize("head_dim", [16, 64])
+def test_traffic_is_within_a_constant_of_the_bound_for_its_memory(tile_q: int, head_dim: int) -> None:
+    """With M elements on the chip, a tile's queries and sums, attention moves in the order of N**2 * d**2 / M words or more."""
+    spec = parse_design(yaml.safe_dump({
+        "design": "traffic", "family": "attention", "model": {"head_dim": head_dim}, "engine": {"tile_q": tile_q},
+        "workload": [{"queries": 1, "keys": 1}]}).encode(), source="traffic.yaml").spec
+    memory = 2 * tile_q * head_dim
+    for length in (16, 64, 256, 1000):
+        words = moved_bits(spec, length, length) / 8
+        assert words == length * head_dim * (2 + 2 * -(-length // tile_q))
+        assert 4 <= words * memory / (length * head_dim) ** 2 <= 4 + 8 * tile_q / length
