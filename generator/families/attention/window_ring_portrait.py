@@ -11,7 +11,8 @@ def portrait(spec: AttentionSpec) -> Portrait:
     """How the report presents a window ring."""
     mask = SEES[spec.mask.kind].format(**spec.mask.numbers)
     return Portrait(
-        title=f"{heads_in_words(spec)} of {spec.head_dim}, a ring of {spec.cores}\u00a0\u00d7\u00a0{spec.lanes} window attention",
+        title=(f"{heads_in_words(spec)} of {spec.head_dim}, a ring of {spec.cores}\u00a0\u00d7\u00a0{spec.lanes} "
+               "window attention"),
         sentence=(
             f"O = softmax(Q \u00d7 K\u1d40) \u00d7 V: {spec.cores} cores hold an {spec.k} key and its {spec.v} value each, "
             f"and {spec.q} queries stream past and meet all of them at once. A key is read once and stays until the window has "
