@@ -1,6 +1,6 @@
 """Rows of choices for tests of designs with many of them: every pair together once at least."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 
 import numpy as np
@@ -20,3 +20,14 @@ def pairwise_rows(factors: Mapping[str, tuple[str, ...]], is_legal: Callable[[Ma
         best = int(missing[pairs].sum(axis=1).argmax())
         missing[pairs[best]] = False
         yield rows[best]
+
+
+def spanning_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Those of ``rows`` that have a level which no row before has: every level once at least."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for row in rows:
+        if not seen >= set(row.items()):
+            kept.append(row)
+        seen |= set(row.items())
+    return kept

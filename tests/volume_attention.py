@@ -1,14 +1,18 @@
-"""Attention engines in volume, for `make proof`: the heads of BERT at its lengths, and configurations drawn at random."""
+"""Attention engines in volume, for `make proof`: heads of BERT, decode steps, draws at random, pairs of choices."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import test_attention_fused2d_rtl
+import test_attention_window_ring
 import yaml
 from attention_bench import prove
 from attention_softmax import ALGORITHMS, softmax
 from gemm_designs import CACHE
+from pairwise import spanning_rows
 from tilewright.build import build
 from tilewright.design import Design, parse_design
 from tilewright.errors import UserError
@@ -99,3 +103,14 @@ def drawn(seed: int) -> Design:
 @pytest.mark.parametrize("seed", range(CONFIGURATIONS))
 def test_drawn_configuration(seed: int, tmp_path: Path) -> None:
     assert prove(drawn(seed), tmp_path) > 100
+
+
+OTHERS = [(schedule, row) for schedule in (test_attention_fused2d_rtl, test_attention_window_ring)
+          for row in schedule.ROWS if row not in spanning_rows(schedule.ROWS)]
+
+
+@pytest.mark.parametrize(("schedule", "row"), OTHERS, ids=lambda value: "-".join(value.values()) if isinstance(value, dict)
+                         else value.__name__.removeprefix("test_attention_"))
+def test_pairs_of_choices(schedule: ModuleType, row: dict[str, str], tmp_path: Path) -> None:
+    """Of the schedules beside `streaming`, whose suite has a row for every choice, and here for every pair of them."""
+    assert prove(schedule.design_of(row), tmp_path) > 1000
