@@ -91,17 +91,20 @@ def build_harness(
     sources: Sequence[Path] | None = None,
     top: str | None = None,
     cache: Path | None = None,
+    optimize: bool = True,
     progress: Progress | None = None,
 ) -> Harness:
     """Compile model and batch harness of ``folder``, or take them from the cache.
 
     ``sources`` replaces the engine's Verilog (by a synthesized netlist and its cell models, say), ``top``
-    the module name. ``cache`` defaults to ``.cache/verilator`` beside ``folder``. Raises ``ToolError``.
+    the module name. Without ``optimize`` it compiles faster and runs slower. ``cache`` defaults to
+    ``.cache/verilator`` beside ``folder``. Raises ``ToolError``.
     """
     ports = load_ports(folder / "sim/design.json")
     executable = compile_program(
         sources=sources or [engine_source(folder, ports)], top=top or ports.module,
-        main=folder / "sim/harness.cpp", cache=cache or default_cache(folder), progress=progress)
+        main=folder / "sim/harness.cpp", cache=cache or default_cache(folder), optimize=optimize,
+        progress=progress)
     return Harness(executable, ports)
 
 

@@ -94,6 +94,7 @@ def compile_program(
     main: str | Path,
     cache: Path,
     trace: bool = False,
+    optimize: bool = True,
     link_flags: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Path:
@@ -101,13 +102,14 @@ def compile_program(
 
     Runtime library, model and program lie in ``cache``, each under the hash of its sources, flags and
     tool versions: the harness and the cocotb benches share one model, and a second call returns at
-    once. ``trace`` makes a model that can write VCD. ToolError with the first error of a tool that fails.
+    once. ``trace`` makes a model that can write VCD. Without ``optimize`` it compiles faster and runs
+    slower: the better bargain for some thousand cycles. ToolError with the first error of a tool that fails.
     """
     for path in sources:
         if not path.is_file():
             raise ToolError(f"{path}: no such file")
     tools = Tools(find_verilator(), *find_compiler(), cache)
-    model = _model(tools, sources, top, trace, progress)
+    model = _model(tools, sources, top, trace, FAST_FLAGS if optimize else SLOW_FLAGS, progress)
     text = main.read_text() if isinstance(main, Path) else main
     defines = (model / "defines").read_text().split()
     key = tools.key("program", text, model.name, repr((COMMON_FLAGS, MAIN_FLAGS, [*link_flags])))
@@ -172,10 +174,11 @@ class Tools:
         return log
 
 
-def _model(tools: Tools, sources: Sequence[Path], top: str, trace: bool, progress: Progress | None) -> Path:
+def _model(tools: Tools, sources: Sequence[Path], top: str, trace: bool, fast: Sequence[str], progress: Progress | None,
+           ) -> Path:
     """Folder with ``model.o``, the headers that a program needs, and the defines it was made for."""
     flags = [*VERILATE_FLAGS, *(["--trace"] if trace else [])]
-    settings = repr((flags, FAST_FLAGS, SLOW_FLAGS, COMMON_FLAGS, ONE_FILE_BYTES))
+    settings = repr((flags, fast, SLOW_FLAGS, COMMON_FLAGS, ONE_FILE_BYTES))
 
     def build(folder: Path) -> None:
         if progress is not None:
@@ -192,7 +195,7 @@ def _model(tools: Tools, sources: Sequence[Path], top: str, trace: bool, progres
 
         def level(path: Path) -> list[str]:
             slow = path.stem.endswith("__Slow")
-            return [*(SLOW_FLAGS if slow else FAST_FLAGS), *defines]
+            return [*(SLOW_FLAGS if slow else fast), *defines]
 
         log += tools.compile_all(largest_first, folder / "model.o", level)
         (folder / "defines").write_text(" ".join(defines))

@@ -45,7 +45,7 @@ def simulate(design: Design, device: Device, *, folder: Path, cache: Path, seed:
     synthesis = synthesize(rtlil, top=design.name, device=device, blocks=family.blocks(design.spec), cache=cache)
     say("compile the netlist")
     sources = netlist_verilog(synthesis, device=device, cache=cache)
-    harness = build_harness(folder, sources=list(sources), top=design.name)
+    harness = build_harness(folder, sources=list(sources), top=design.name, optimize=False)
     values = 0
     for vectors in sorted((folder / "sim/vectors").iterdir()):
         say(f"netlist: {vectors.name}")
