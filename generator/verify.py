@@ -21,6 +21,7 @@ from tilewright.families import family_of
 
 STALLS = (0.2, 0.5, 0.9)
 RESET_CYCLES = (7, 60, 200)
+MANY_CYCLES = 500_000  # from which on a model that compiles slowly and runs fast is done earlier, whatever its size
 Progress = Callable[[str], None]
 
 
@@ -71,24 +72,32 @@ def verify(built: Build, *, seed: int = 1, stress: int = 1, waves: bool = False,
     start = time.monotonic()
     cache = cache or built.folder.resolve().parent / ".cache"
     outcome = Verification(built.design.name, built.design.content_hash)
+    optimize = _cycles(built.folder, stress) >= MANY_CYCLES
     with ThreadPoolExecutor(2) as pool:
         hls = pool.submit(_hls, built, cache / "hls", progress)
-        protocol = pool.submit(_protocol, built, cache / "verilator", seed, waves, progress)
-        outcome.checks += _volume(built, outcome, cache / "verilator", seed, stress, progress)
+        protocol = pool.submit(_protocol, built, cache / "verilator", optimize, seed, waves, progress)
+        outcome.checks += _volume(built, outcome, cache / "verilator", optimize, seed, stress, progress)
         outcome.checks += protocol.result()
         outcome.checks.append(hls.result())
     outcome.seconds = time.monotonic() - start
     return outcome
 
 
-def _volume(built: Build, outcome: Verification, cache: Path, seed: int, stress: int, progress: Progress) -> list[Result]:
+def _cycles(folder: Path, stress: int) -> int:
+    """About how many cycles the batch harness runs, by the cycle model."""
+    runs = 1 + len(STALLS) * stress + len(RESET_CYCLES)
+    return runs * sum(int((vectors / "cycles.txt").read_text()) for vectors in (folder / "sim/vectors").iterdir())
+
+
+def _volume(built: Build, outcome: Verification, cache: Path, optimize: bool, seed: int, stress: int, progress: Progress,
+            ) -> list[Result]:
     """The compiled batch harness: free running with the cycle model, stalled on every port, reset half-way."""
     from tilewright.sim.runner import build_harness, run_harness
 
     folder = built.folder
     progress("compile the batch harness")
     harness = build_harness(folder, sources=[engine_source(folder, built.design.name)], top=built.design.name,
-                            cache=cache)
+                            cache=cache, optimize=optimize)
     results = []
     for vectors in sorted((folder / "sim/vectors").iterdir()):
         progress(f"batch {vectors.name}")
@@ -131,7 +140,7 @@ def _job_cycles(built: Build, done: list[int], counted: int) -> Iterator[dict[st
         model_before, measured_before = job.done, measured
 
 
-def _protocol(built: Build, cache: Path, seed: int, waves: bool, progress: Progress) -> list[Result]:
+def _protocol(built: Build, cache: Path, optimize: bool, seed: int, waves: bool, progress: Progress) -> list[Result]:
     """The cocotb benches and Verilator's lint."""
     from tilewright.sim.runner import run_cocotb, run_lint
 
@@ -140,7 +149,7 @@ def _protocol(built: Build, cache: Path, seed: int, waves: bool, progress: Progr
         progress(f"cocotb {module}")
         source = built.folder / "rtl" / f"{built.design.name}.v"
         checks = run_cocotb(built.folder, module=module, seed=seed, waves=waves, sources=[source],
-                            top=built.design.name, cache=cache)
+                            top=built.design.name, cache=cache, optimize=optimize)
         results += [Result(f"cocotb: {check.name}", check.passed, check.vectors, check.seconds, check.message)
                     for check in checks]
     lint = run_lint(built.folder)

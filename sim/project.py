@@ -48,7 +48,7 @@ def _makefile_values(ports: Ports, benches: Sequence[str]) -> dict[str, str]:
         "engine_bench": ports.bench,
         "top_bench": benches[0],
         "verilate_flags": " ".join(verilator.VERILATE_FLAGS),
-        "fast_flags": " ".join(verilator.FAST_FLAGS),
+        "fast_flags": " ".join(verilator.OPTIMIZED.model),
         "slow_flags": " ".join(verilator.SLOW_FLAGS),
         "common_flags": " ".join(verilator.COMMON_FLAGS),
     }

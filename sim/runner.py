@@ -164,14 +164,16 @@ def run_cocotb(
     sources: Sequence[Path] | None = None,
     top: str | None = None,
     cache: Path | None = None,
+    optimize: bool = True,
     progress: Progress | None = None,
 ) -> list[Check]:
     """Run a cocotb module of ``folder/sim`` under Verilator; a check for each test.
 
     ``module`` defaults to the bench of the bare engine. ``tests`` limits the run to these names,
-    ``vectors`` replaces ``folder/sim/vectors``, ``plusargs`` go to the model. A run without tests,
-    without a results file or with a simulator that ended badly is a failed check, never an empty list. Results and
-    log stay in ``folder/sim/results/``; ``waves`` leaves ``folder/sim/dump.vcd``.
+    ``vectors`` replaces ``folder/sim/vectors``, ``plusargs`` go to the model; ``optimize`` as for
+    :func:`build_harness`, which shares the model. A run without tests, without a results file or with a simulator that ended
+    badly is a failed check, never an empty list. Results and log stay in ``folder/sim/results/``; ``waves`` leaves
+    ``folder/sim/dump.vcd``.
     """
     ports = load_ports(folder / "sim/design.json")
     module, top = module or ports.bench, top or ports.module
@@ -179,7 +181,7 @@ def run_cocotb(
     settings = cocotb_settings()
     executable = compile_program(
         sources=sources or [source], top=top, main=Path(settings["main"]), trace=waves,
-        cache=cache or default_cache(folder), progress=progress,
+        cache=cache or default_cache(folder), optimize=optimize, progress=progress,
         link_flags=[f"-L{settings['library']}", f"-Wl,-rpath,{settings['library']}", "-lcocotbvpi_verilator"])
     simulation = folder.resolve() / "sim"
     kept = simulation / "results"

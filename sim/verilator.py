@@ -27,15 +27,26 @@ PREFIX = "Vtop"
 # Only the top's ports are public: that costs nothing; cocotb's own --public-flat-rw costs a factor of 8.
 VERILATE_FLAGS = ("--cc", "--prefix", PREFIX, "--vpi", "--public-depth", "1", "-O3", "--no-timing", "--quiet",
                   "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style")
-FAST_FLAGS = ("-O1",)  # what runs in every cycle; -O2 takes half as long again and simulates 6 % faster
 SLOW_FLAGS = ("-O0",)  # what runs once: constructors, initial values
-RUNTIME_FLAGS = MAIN_FLAGS = ("-O2",)
+RUNTIME_FLAGS = ("-O2",)
 COMMON_FLAGS = ("-std=c++17", "-pipe")
 HEADERS, VERILATED = "headers.h", "verilated.h"
-ONE_FILE_BYTES = 150_000  # C++ of a model up to which reading Verilator's headers once per file costs the most
 SWITCHES = ("VM_COVERAGE", "VM_SC", "VM_TIMING", "VM_TRACE", "VM_TRACE_FST", "VM_TRACE_SAIF", "VM_TRACE_VCD")
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What the C++ compiler makes of a model and its program."""
+
+    model: tuple[str, ...]    # flags for what runs in every cycle
+    program: tuple[str, ...]  # flags for what drives it
+    one_file_bytes: int       # C++ of a model up to which reading headers once per file costs more than a second core saves
+
+
+OPTIMIZED = Effort(("-O1",), ("-O2",), 150_000)  # -O2 takes half as long again and simulates 6 % faster
+HASTY = Effort(SLOW_FLAGS, SLOW_FLAGS, 2_000_000)
 
 
 @dataclass(frozen=True)
@@ -109,15 +120,16 @@ def compile_program(
         if not path.is_file():
             raise ToolError(f"{path}: no such file")
     tools = Tools(find_verilator(), *find_compiler(), cache)
-    model = _model(tools, sources, top, trace, FAST_FLAGS if optimize else SLOW_FLAGS, progress)
+    effort = OPTIMIZED if optimize else HASTY
+    model = _model(tools, sources, top, trace, effort, progress)
     text = main.read_text() if isinstance(main, Path) else main
     defines = (model / "defines").read_text().split()
-    key = tools.key("program", text, model.name, repr((COMMON_FLAGS, MAIN_FLAGS, [*link_flags])))
+    key = tools.key("program", text, model.name, repr((COMMON_FLAGS, effort.program, [*link_flags])))
 
     def build(folder: Path) -> None:
         source, output = folder / "main.cpp", folder / "main.o"
         source.write_text(text)
-        log = tools.compile(source, output, [*MAIN_FLAGS, *defines, f"-I{model}"])
+        log = tools.compile(source, output, [*effort.program, *defines, f"-I{model}"])
         log += _checked([tools.compiler, "-o", str(folder / PREFIX), str(output), str(model / "model.o"),
                          str(_runtime(tools, model)), *link_flags, "-lpthread"])
         (folder / "build.log").write_text(log)
@@ -174,11 +186,10 @@ class Tools:
         return log
 
 
-def _model(tools: Tools, sources: Sequence[Path], top: str, trace: bool, fast: Sequence[str], progress: Progress | None,
-           ) -> Path:
+def _model(tools: Tools, sources: Sequence[Path], top: str, trace: bool, effort: Effort, progress: Progress | None) -> Path:
     """Folder with ``model.o``, the headers that a program needs, and the defines it was made for."""
     flags = [*VERILATE_FLAGS, *(["--trace"] if trace else [])]
-    settings = repr((flags, fast, SLOW_FLAGS, COMMON_FLAGS, ONE_FILE_BYTES))
+    settings = repr((flags, effort, SLOW_FLAGS, COMMON_FLAGS))
 
     def build(folder: Path) -> None:
         if progress is not None:
@@ -189,13 +200,13 @@ def _model(tools: Tools, sources: Sequence[Path], top: str, trace: bool, fast: S
              *(str(path.resolve()) for path in sources)], environment=tools.verilator.environment)
         defines, runtime = _classes(made / f"{PREFIX}_classes.mk")
         largest_first = sorted(made.glob("*.cpp"), key=lambda path: -path.stat().st_size)
-        if sum(path.stat().st_size for path in largest_first) <= ONE_FILE_BYTES:
+        if sum(path.stat().st_size for path in largest_first) <= effort.one_file_bytes:
             (made / "whole.cpp").write_text("".join(f'#include "{path.name}"\n' for path in largest_first))
             largest_first = [made / "whole.cpp"]
 
         def level(path: Path) -> list[str]:
             slow = path.stem.endswith("__Slow")
-            return [*(SLOW_FLAGS if slow else fast), *defines]
+            return [*(SLOW_FLAGS if slow else effort.model), *defines]
 
         log += tools.compile_all(largest_first, folder / "model.o", level)
         (folder / "defines").write_text(" ".join(defines))

@@ -95,7 +95,7 @@ class Chain:
         """The batch harness around the top; ``ports`` are those of the last engine."""
         context = harness_context("chain", jobs=jobs, job=job, inputs=inputs, result=result)
         program = simulation_files(ports, harness=context, modules=(), benches=("none",))["sim/harness.cpp"]
-        return compile_program(sources=self.sources(folder), top="chain", main=program, cache=CACHE)
+        return compile_program(sources=self.sources(folder), top="chain", main=program, cache=CACHE, optimize=False)
 
 
 def stream_ports(verilog: str, module: str) -> dict[str, tuple[str, int]]:

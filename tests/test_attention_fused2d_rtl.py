@@ -103,7 +103,7 @@ def test_a_square_takes_the_closed_form_and_a_fill_that_does_not_grow(tmp_path: 
     design = design_of(PLAIN | {"mask": "none"}, queries=128, keys=128, model={"head_dim": head_dim},
                        engine={"schedule": "fused2d", "tile_q": 8, "cols": 8}, workload=[{"queries": 64, "keys": 64}])
     built = build(design, tmp_path / "build").folder
-    harness = build_harness(built, cache=CACHE)
+    harness = build_harness(built, cache=CACHE, optimize=False)
     stimulus = Stimulus(design.spec, np.random.default_rng(1))
     for length in (64, 128):
         case = as_case(design.spec, f"square_{length}", (stimulus.job(length, length),))
@@ -142,7 +142,7 @@ def test_multiplier_blocks_give_the_same(formats: str, head_dim: int, tmp_path: 
     verilog = tmp_path / "ecp5.v"
     verilog.write_text(rtlil_to_verilog(text))
     blocks = Path(str(resources.files("tilewright.boards") / "ecp5_models.v"))
-    harness = build_harness(built, sources=[verilog, blocks], top=spec.design, cache=CACHE)
+    harness = build_harness(built, sources=[verilog, blocks], top=spec.design, cache=CACHE, optimize=False)
     for vectors in (built / "sim" / "vectors" / "corners", built / "sim" / "vectors" / "random_0"):
         for stall in (0.0, 0.5):
             outcome = run_harness(harness, vectors, stall=stall)
