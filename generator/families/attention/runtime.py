@@ -12,6 +12,7 @@ from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import with_result
 from tilewright.families.attention.vectors import Case, IntArray, Job, case_files
 from tilewright.formats import IntFormat
+from tilewright.result_text import beats_of_jobs
 
 ARGUMENTS = ("q", "k", "v", "score_multiplier", "score_shift", "out_scale")
 START = "start"  # one more where keys and values are cached
@@ -161,18 +162,9 @@ class AttentionRuntime:
 
     def results(self, text: str, jobs: Sequence[Job]) -> list[IntArray]:
         """The result of each job, out of the text of a ``result.txt``; ``ValueError`` if it is not theirs."""
-        lines = text.splitlines()
-        outputs = []
-        for job in jobs:
-            count = self.schedule.result_beats(self.spec, job.queries)
-            beats = [[0 if word == "-" else int(word) for word in line.split()] for line in lines[:count]]
-            if len(beats) < count:
-                raise ValueError(f"{count - len(beats)} result beats too few")
-            outputs.append(self.schedule.unpack_result(self.spec, beats, job.queries))
-            lines = lines[count:]
-        if lines:
-            raise ValueError(f"{len(lines)} result beats too many")
-        return outputs
+        counts = [self.schedule.result_beats(self.spec, job.queries) for job in jobs]
+        return [self.schedule.unpack_result(self.spec, beats, job.queries)
+                for job, beats in zip(jobs, beats_of_jobs(text, counts), strict=True)]
 
     def device(self, transport: Any) -> NoReturn:
         """There is none: the family has no top with registers."""

@@ -18,7 +18,7 @@ class Schedule(ABC):
     """An order in which scores, weights and means are computed, and the engine that does it.
 
     Methods take a spec of this schedule that was accepted. All engines take the same jobs and have the ports job, q, k, v
-    and result; what a beat of these holds, and in which order they come, is the schedule's own.
+    and result. What is not abstract is that of an engine whose beats of q and result hold ``lanes`` elements of one row.
     """
 
     name: ClassVar[str]
@@ -35,13 +35,17 @@ class Schedule(ABC):
     def hls_context(self, spec: AttentionSpec) -> Mapping[str, Any]:
         """As that of :class:`tilewright.families.base.Family`."""
 
-    @abstractmethod
     def ports(self, spec: AttentionSpec) -> "AttentionPorts":
         """``design.json``: the ports as the benches read them."""
+        from tilewright.families.attention.ports import ports
 
-    @abstractmethod
+        return ports(spec)
+
     def harness(self, spec: AttentionSpec) -> dict[str, Any]:
         """What ``templates/sim/harness.cpp.j2`` needs."""
+        from tilewright.families.attention.harness import harness
+
+        return harness(self.ports(spec))
 
     def cosim_modules(self, spec: AttentionSpec) -> tuple[str, ...]:
         """The modules of ``tilewright.sim.cosim`` that a build needs beside those of all families."""
@@ -63,21 +67,25 @@ class Schedule(ABC):
     def operands(self, spec: AttentionSpec, job: "Job") -> "dict[str, IntArray]":
         """Beats of ``job`` on each stream but ``job`` and ``result``, in or out of the engine, (beats, numbers)."""
 
-    @abstractmethod
     def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":
         """Beats of a result (heads, queries, head_dim), (beats, lanes)."""
+        from tilewright.families.attention.vectors import pack_rows
+
+        return pack_rows(spec, result)
 
     def result_lines(self, spec: AttentionSpec, result: "ArrayLike") -> list[list[int | str]]:
         """Those beats as ``result.txt`` has them: "-" for a lane that does not count."""
         return self.pack_result(spec, result).tolist()
 
-    @abstractmethod
     def unpack_result(self, spec: AttentionSpec, beats: "ArrayLike", queries: int) -> "IntArray":
         """The (heads, queries, head_dim) that :meth:`pack_result` made into ``beats``; ValueError if it cannot be."""
+        from tilewright.families.attention.vectors import unpack_rows
 
-    @abstractmethod
+        return unpack_rows(spec, beats, queries)
+
     def result_beats(self, spec: AttentionSpec, queries: int) -> int:
         """Beats of a job's result."""
+        return spec.heads * queries * spec.chunks
 
     @abstractmethod
     def walk(self, spec: AttentionSpec, jobs: "Sequence[JobShape]") -> "Iterator[JobCycles]":

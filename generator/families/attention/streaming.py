@@ -9,10 +9,8 @@ from tilewright.families.attention.spec import AttentionSpec
 from tilewright.portrait import Portrait
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
     from tilewright.families.attention.cycles import JobCycles, JobShape
     from tilewright.families.attention.vectors import IntArray, Job
-    from tilewright.sim.cosim.attention_ports import AttentionPorts
 
 
 def _as_stored(spec: AttentionSpec, rows: "IntArray", width: int) -> "IntArray":
@@ -53,16 +51,6 @@ class Streaming(Schedule):
         from tilewright.families.attention.hls import hls_context
 
         return hls_context(spec)
-
-    def ports(self, spec: AttentionSpec) -> "AttentionPorts":
-        from tilewright.families.attention.ports import ports
-
-        return ports(spec)
-
-    def harness(self, spec: AttentionSpec) -> dict[str, Any]:
-        from tilewright.families.attention.harness import harness
-
-        return harness(self.ports(spec))
 
     def golden(self, spec: AttentionSpec, job: "Job") -> "IntArray":
         from tilewright.families.attention.stimulus import turned
@@ -111,19 +99,6 @@ class Streaming(Schedule):
         if again is not None:
             beats["again"] = pack_answers(again)
         return beats | {"bias": job.bias.reshape(-1, 1)} if job.bias is not None and job.load_bias else beats
-
-    def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":
-        from tilewright.families.attention.vectors import pack_rows
-
-        return pack_rows(spec, result)
-
-    def unpack_result(self, spec: AttentionSpec, beats: "ArrayLike", queries: int) -> "IntArray":
-        from tilewright.families.attention.vectors import unpack_rows
-
-        return unpack_rows(spec, beats, queries)
-
-    def result_beats(self, spec: AttentionSpec, queries: int) -> int:
-        return spec.heads * queries * spec.chunks
 
     def walk(self, spec: AttentionSpec, jobs: "Sequence[JobShape]") -> "Iterator[JobCycles]":
         from tilewright.families.attention.cycles import walk

@@ -8,10 +8,8 @@ from tilewright.families.attention.spec import AttentionSpec
 from tilewright.portrait import Portrait
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
     from tilewright.families.attention.cycles import JobCycles, JobShape
     from tilewright.families.attention.vectors import IntArray, Job
-    from tilewright.sim.cosim.attention_ports import AttentionPorts
 
 
 class WindowRing(Schedule):
@@ -40,16 +38,6 @@ class WindowRing(Schedule):
 
         return hls_context(spec)
 
-    def ports(self, spec: AttentionSpec) -> "AttentionPorts":
-        from tilewright.families.attention.ports import ports
-
-        return ports(spec)
-
-    def harness(self, spec: AttentionSpec) -> dict[str, Any]:
-        from tilewright.families.attention.harness import harness
-
-        return harness(self.ports(spec))
-
     def golden(self, spec: AttentionSpec, job: "Job") -> "IntArray":
         from tilewright.sim.golden.attention_window_ring import window_ring_attention
 
@@ -63,19 +51,6 @@ class WindowRing(Schedule):
         from tilewright.families.attention.window_ring_vectors import pack_ring
 
         return {"q": pack_rows(spec, job.q), "k": pack_ring(spec, job.k, job.queries), "v": pack_ring(spec, job.v, job.queries)}
-
-    def pack_result(self, spec: AttentionSpec, result: "ArrayLike") -> "IntArray":
-        from tilewright.families.attention.vectors import pack_rows
-
-        return pack_rows(spec, result)
-
-    def unpack_result(self, spec: AttentionSpec, beats: "ArrayLike", queries: int) -> "IntArray":
-        from tilewright.families.attention.vectors import unpack_rows
-
-        return unpack_rows(spec, beats, queries)
-
-    def result_beats(self, spec: AttentionSpec, queries: int) -> int:
-        return spec.heads * queries * spec.chunks
 
     def walk(self, spec: AttentionSpec, jobs: "Sequence[JobShape]") -> "Iterator[JobCycles]":
         from tilewright.families.attention.window_ring_cycles import walk

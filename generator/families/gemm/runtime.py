@@ -15,6 +15,7 @@ from tilewright.families.gemm.spec import GemmSpec
 from tilewright.families.gemm.stimulus import golden, with_result
 from tilewright.families.gemm.vectors import Case, IntArray, Job, case_files, result_index, unpack_result
 from tilewright.registers import description
+from tilewright.result_text import beats_of_jobs
 
 
 class GemmRuntime:
@@ -63,17 +64,9 @@ class GemmRuntime:
 
     def results(self, text: str, jobs: Sequence[Job]) -> list[IntArray]:
         """C of each job, out of the text of a ``result.txt``; ``ValueError`` if it is not theirs."""
-        lines = text.splitlines()
-        outputs = []
-        for job in jobs:
-            m, n, _ = job.shape
-            count = len(result_index(self.spec, m, n))
-            beats = [[0 if word == "-" else int(word) for word in line.split()] for line in lines[:count]]
-            outputs.append(unpack_result(self.spec, np.array(beats, np.int64), m, n))
-            lines = lines[count:]
-        if lines:
-            raise ValueError(f"{len(lines)} result beats too many")
-        return outputs
+        counts = [len(result_index(self.spec, *job.shape[:2])) for job in jobs]
+        return [unpack_result(self.spec, np.array(beats, np.int64), *job.shape[:2])
+                for job, beats in zip(jobs, beats_of_jobs(text, counts), strict=True)]
 
     def device(self, transport: Transport) -> GemmDevice:
         """The engine at the far end of ``transport``; ``DeviceError`` if it is another one."""
