@@ -1,18 +1,17 @@
 """The streaming attention engine: queries stay, keys and values stream past, no state grows with their number."""
 
-from dataclasses import dataclass
 from functools import partial, reduce
 from operator import and_
 
 from amaranth.hdl import Array, Const, Module, Mux, Shape, Signal, Value, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 from tilewright.rtl.attention.banks import of_bank
 from tilewright.rtl.attention.bias_table import Bias, BiasTable
 from tilewright.rtl.attention.cache_layout import CacheSize, place_layout
 from tilewright.rtl.attention.cache_memory import READ_LATENCY
 from tilewright.rtl.attention.frame_reader import FrameReader
+from tilewright.rtl.attention.key_timing import key_timing
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
 from tilewright.rtl.attention.normalize_tiles import NormalizeTiles
 from tilewright.rtl.attention.query_loader import QueryLoader
@@ -25,41 +24,15 @@ from tilewright.rtl.attention.sources import Source, cached, continues_sequence,
 from tilewright.rtl.attention.tile_answer import ANSWER, TileAnswer
 from tilewright.rtl.attention.tile_loader import TileLoader
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
-from tilewright.rtl.attention.unified_weights import verdict_latency
 from tilewright.rtl.attention.value_row import ValueRow
 from tilewright.rtl.attention.value_sequencer import ValueSequencer
-from tilewright.rtl.attention.weights import MULTIPLIER_BITS, SCALED, scale_latency, weights_latency
+from tilewright.rtl.attention.weights import MULTIPLIER_BITS, SCALED, scale_latency
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 
 COUNTERS = ("counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
 ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4, "cache_length": 5, "bias_frame": 6, "no_bias": 7}
 JOBS_MAX = 2  # on their way at a time
-
-
-@dataclass(frozen=True)
-class KeyTiming:
-    """How keys follow each other, in cycles."""
-
-    loop: int      # from an addition to a sum of values to the next one
-    settling: int  # from the last addition to a sum of values to the sum being read
-    interval: int  # from one key to the next: its chunks, the rows' turns at the exponential, or the loop
-    latency: int   # from a key's last score step to the first one of its values
-    slots: int     # keys that can be on their way, a power of two: a stream that never stalls finds room for each
-    answer: int    # from the last score step of a tile to the beat that tells whether it comes once more; 0 if none tells
-
-
-def key_timing(*, softmax: Softmax, lanes: int, rows: int, chunks: int, score_width: int, biased: bool = False,
-               lead: int = 0) -> KeyTiming:
-    """Of an engine with these parameters; keys take ``lead`` cycles to the score rows."""
-    loop = softmax.rescale.LOOP
-    interval = max(chunks, rows, loop)
-    weights = weights_latency(score_width=score_width, weigh_latency=softmax.weigh_latency, biased=biased)
-    latency = lead + sum_latency(lanes) + 1 + weights + rows
-    answer = lead + sum_latency(lanes) + 1 + TileAnswer.LATENCY + verdict_latency(
-        rows=rows, score_width=score_width, biased=biased) if softmax.asks else 0
-    return KeyTiming(loop, softmax.rescale.LAG + loop, interval, latency,
-                     1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2), answer)
 
 
 class AttentionEngine(wiring.Component):

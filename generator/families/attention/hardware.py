@@ -9,7 +9,8 @@ from tilewright.formats import IntFormat
 from tilewright.rtl.attention.bias_table import Bias
 from tilewright.rtl.attention.cache_layout import CacheSize
 from tilewright.rtl.attention.cache_memory import READ_LATENCY
-from tilewright.rtl.attention.engine import AttentionEngine, key_timing
+from tilewright.rtl.attention.engine import AttentionEngine
+from tilewright.rtl.attention.key_timing import key_timing
 from tilewright.rtl.attention.normalize_rows import RESULT_LATENCY, division_cycles
 from tilewright.rtl.attention.rotary import Turns
 from tilewright.rtl.attention.row_cache import append_latency
