@@ -32,7 +32,10 @@ DESIGNS: dict[str, dict[str, Any]] = {
         "cache": {"bits": 8, "group": 4}, "mask": {"kind": "lambda", "sink": 1, "window": 3}, "numbers": {"k": "int16"}},
 }
 KERNELS: dict[str, dict[str, Any]] = {
-    "ring_of_four_bits": {"cache": {"bits": 4}, "mask": {"kind": "lambda", "sink": 3, "window": 4}, "numbers": {"k": "int16"}},
+    "ring_of_four_bits_turned_behind_it": {
+        "cache": {"bits": 4}, "mask": {"kind": "lambda", "sink": 3, "window": 4}, "numbers": {"k": "int16"},
+        "engine": {"tile_q": 1, "lanes": 4}, "rotary": {"base": 100, "positions": "cache_index"},
+        "softmax": {"algorithm": "three_pass"}},
     "turned_biased_and_met_twice": {
         "cache": {"bits": 4, "group": 4}, "mask": {"kind": "window", "window": 5}, "rotary": {"base": 100},
         "bias": {"reach": 3}, "softmax": {"algorithm": "ibert"}, "engine": {"tile_q": 2, "lanes": 2}},

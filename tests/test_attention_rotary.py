@@ -133,8 +133,8 @@ def test_golden_refuses_rows_that_do_not_fit_the_steps() -> None:
 @pytest.mark.parametrize(("blocks", "text"), [
     ({"rotary": {"base": 1}}, "rotary.base: 1 is not an integer from 2 to 10000000"),
     ({"rotary": {"table_bits": 13}}, "rotary.table_bits: 13 is not an integer from 6 to 12"),
-    ({"rotary": {"theta": 10_000}}, "unknown key 'theta' in rotary; known are base, table_bits"),
-    ({"rotary": None}, "rotary: nothing is not a mapping of base, table_bits"),
+    ({"rotary": {"theta": 10_000}}, "unknown key 'theta' in rotary; known are base, table_bits, positions"),
+    ({"rotary": None}, "rotary: nothing is not a mapping of base, table_bits, positions"),
     ({"rotary": {}, "model": {"head_dim": 12}, "engine": {"lanes": 3}},
      "engine.lanes: 3 is odd, and rotary turns pairs; the nearest even divisor of model.head_dim: 4"),
     ({"rotary": {}, "model": {"head_dim": 14}, "engine": {"lanes": 8}},
@@ -268,9 +268,18 @@ def test_error_against_float_attention_with_float_rotations() -> None:
 # ---- HLS C++ -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mask", "number"), [("causal", "int8"), ("none", "int16")])
-def test_kernel_equals_golden(mask: str, number: str, tmp_path: Path) -> None:
-    fields = ROTARY | {"mask": mask, "numbers": {"q": number, "k": "int8"}, "bias": {"reach": 2}}
+KERNELS: dict[str, dict[str, Any]] = {
+    "by_position": {"mask": "causal"},
+    "by_position_in_16_bits": {"mask": "none", "numbers": {"q": "int16"}},
+    "by_place_and_once_more": {
+        "mask": {"kind": "lambda", "sink": 2, "window": 3}, "engine": {"tile_q": 2, "lanes": 4},
+        "rotary": {"base": 500, "positions": "cache_index"}, "softmax": {"algorithm": "unified_max"}},
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernel_equals_golden(name: str, tmp_path: Path) -> None:
+    fields = ROTARY | {"bias": {"reach": 2}} | KERNELS[name]
     built = build(parse_design(yaml.safe_dump(fields).encode(), source="rotary.yaml"), tmp_path)
     result = csim(built.folder / "hls")
     assert result.code == 0 and result.failed == 0 and result.compared > 300, result.output

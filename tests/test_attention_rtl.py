@@ -29,7 +29,8 @@ FORMATS = {
     "mixed": ("int4", "int16", "int4", "int8")}
 ORDERS = ("rows", "tiles")
 BIASES = {"none": None, "near": {"reach": 2}, "far": {"reach": 6, "per_head": True}}  # one table where there is one head
-ROTARIES = {"none": None, "coarse": {"base": 100, "table_bits": 6}, "fine": {"table_bits": 12}}
+ROTARIES = {"none": None, "coarse": {"base": 100, "table_bits": 6}, "fine": {"table_bits": 12},
+            "by_place": {"base": 100, "table_bits": 9, "positions": "cache_index"}}
 WIDTHS = {"fine": (12, 15, 1, 6), "coarse": (8, 8, 8, 3)}  # fraction, mantissa, guard, table
 JOBS = ((7, 11), (1, 40))  # queries, keys
 CACHES: dict[str, dict[str, Any] | None] = {"no_cache": None, "kept": {}, "four_bits": {"bits": 4}}
@@ -41,8 +42,10 @@ FACTORS: dict[str, tuple[str, ...]] = {
 
 
 def is_legal(row: Mapping[str, str]) -> bool:
-    """Whether the two orders of a row's beats differ, and there is no cache where keys are asked for once more."""
+    """Whether the two orders of a row's beats differ, places are no positions, and no cache is asked for keys once more."""
     if row["algorithm"] == "unified_max" and row["cache"] != "no_cache":
+        return False
+    if row["rotary"] == "by_place" and (row["mask"] not in ("window", "lambda") or row["heads"] != "whole_tiles"):
         return False
     return row["order"] == "rows" or not (row["heads"] == "whole_tiles" or (row["heads"], row["chunks"]) == ("mha", "one"))
 

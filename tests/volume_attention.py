@@ -23,6 +23,7 @@ from tilewright.sim.runner import build_harness, run_harness
 LENGTHS = (128, 384, 1024)  # BERT-base, 64 elements a head: Devlin et al., NAACL 2019, table 7 and appendix A
 CONFIGURATIONS = 8
 DECODE_STEPS = 10_000
+BY_PLACE = {"rotary": {"base": 100, "positions": "cache_index"}}
 
 
 def parsed(fields: dict[str, Any]) -> Design:
@@ -45,12 +46,17 @@ def test_heads_of_bert(mask: str, algorithm: str, tmp_path: Path) -> None:
         assert free.counters["cycles"] == case.cycles
 
 
-def test_ten_thousand_decode_steps_on_a_ring_of_eight(tmp_path: Path) -> None:
-    """What a step gives is attention to the first keys and the latest, whatever went through the ring before."""
+@pytest.mark.parametrize("rotary", [{}, BY_PLACE], ids=["plain", "by_place"])
+def test_ten_thousand_decode_steps_on_a_ring_of_eight(rotary: dict[str, Any], tmp_path: Path) -> None:
+    """What a step gives is attention to the first keys and the latest, whatever went through the ring before.
+
+    Also where rows are turned: by their places among those keys, not by how far the sequence has come.
+    """
     sink, window, prefill = 2, 5, 8
     design = parsed({
         "model": {"head_dim": 4}, "engine": {"tile_q": 1, "lanes": 4}, "cache": {"bits": 4},
-        "mask": {"kind": "lambda", "sink": sink, "window": window}, "limits": {"queries": prefill, "keys": 16_384}})
+        "mask": {"kind": "lambda", "sink": sink, "window": window}, "limits": {"queries": prefill, "keys": 16_384},
+        **rotary})
     spec = design.spec
     assert spec.cache.slots == sink + 8
     stimulus = Stimulus(spec, np.random.default_rng(1))
@@ -72,8 +78,8 @@ def test_ten_thousand_decode_steps_on_a_ring_of_eight(tmp_path: Path) -> None:
     assert run.values == 4 * length and run.counters["cycles"] == case.cycles
 
 
-def drawn(seed: int) -> Design:
-    """A legal design of any shape: draws are repeated until the schema accepts one."""
+def drawn(seed: int, rotary: dict[str, Any]) -> Design:
+    """A legal design of any shape with the block ``rotary``: draws are repeated until the schema accepts one."""
     rng = np.random.default_rng(seed)
 
     def one_of(*choices: Any) -> Any:
@@ -95,14 +101,15 @@ def drawn(seed: int) -> Design:
                 "softmax": softmax(one_of(*ALGORITHMS), fraction=one_of(8, 10, 12), table_bits=one_of(3, 5, 6),
                                    mantissa_bits=one_of(8, 10, 12, 15), guard_bits=one_of(0, 1, 4, 8)),
                 "numbers": formats, "limits": {"queries": queries, "keys": max(queries, one_of(8, 33, 64))},
-                "workload": [{"queries": 1, "keys": 1 if cache else 8}], **cache})
+                "workload": [{"queries": 1, "keys": 1 if cache else 8}], **cache, **rotary})
         except UserError:
             continue
 
 
+@pytest.mark.parametrize("rotary", [{}, BY_PLACE], ids=["plain", "by_place"])
 @pytest.mark.parametrize("seed", range(CONFIGURATIONS))
-def test_drawn_configuration(seed: int, tmp_path: Path) -> None:
-    assert prove(drawn(seed), tmp_path) > 100
+def test_drawn_configuration(seed: int, rotary: dict[str, Any], tmp_path: Path) -> None:
+    assert prove(drawn(seed, rotary), tmp_path) > 100
 
 
 OTHERS = [(schedule, row) for schedule in (test_attention_fused2d_rtl, test_attention_window_ring)

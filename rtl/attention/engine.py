@@ -1,18 +1,17 @@
 """The streaming attention engine: queries stay, keys and values stream past, no state grows with their number."""
 
-from dataclasses import dataclass
 from functools import partial, reduce
 from operator import and_
 
 from amaranth.hdl import Array, Const, Module, Mux, Shape, Signal, Value, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 from tilewright.rtl.attention.banks import of_bank
 from tilewright.rtl.attention.bias_table import Bias, BiasTable
 from tilewright.rtl.attention.cache_layout import CacheSize, place_layout
 from tilewright.rtl.attention.cache_memory import READ_LATENCY
 from tilewright.rtl.attention.frame_reader import FrameReader
+from tilewright.rtl.attention.key_timing import key_timing
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
 from tilewright.rtl.attention.normalize_tiles import NormalizeTiles
 from tilewright.rtl.attention.query_loader import QueryLoader
@@ -25,41 +24,15 @@ from tilewright.rtl.attention.sources import Source, cached, continues_sequence,
 from tilewright.rtl.attention.tile_answer import ANSWER, TileAnswer
 from tilewright.rtl.attention.tile_loader import TileLoader
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
-from tilewright.rtl.attention.unified_weights import verdict_latency
 from tilewright.rtl.attention.value_row import ValueRow
 from tilewright.rtl.attention.value_sequencer import ValueSequencer
-from tilewright.rtl.attention.weights import MULTIPLIER_BITS, SCALED, scale_latency, weights_latency
+from tilewright.rtl.attention.weights import MULTIPLIER_BITS, SCALED, scale_latency
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 
 COUNTERS = ("counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
 ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4, "cache_length": 5, "bias_frame": 6, "no_bias": 7}
 JOBS_MAX = 2  # on their way at a time
-
-
-@dataclass(frozen=True)
-class KeyTiming:
-    """How keys follow each other, in cycles."""
-
-    loop: int      # from an addition to a sum of values to the next one
-    settling: int  # from the last addition to a sum of values to the sum being read
-    interval: int  # from one key to the next: its chunks, the rows' turns at the exponential, or the loop
-    latency: int   # from a key's last score step to the first one of its values
-    slots: int     # keys that can be on their way, a power of two: a stream that never stalls finds room for each
-    answer: int    # from the last score step of a tile to the beat that tells whether it comes once more; 0 if none tells
-
-
-def key_timing(*, softmax: Softmax, lanes: int, rows: int, chunks: int, score_width: int, biased: bool = False,
-               lead: int = 0) -> KeyTiming:
-    """Of an engine with these parameters; keys take ``lead`` cycles to the score rows."""
-    loop = softmax.rescale.LOOP
-    interval = max(chunks, rows, loop)
-    weights = weights_latency(score_width=score_width, weigh_latency=softmax.weigh_latency, biased=biased)
-    latency = lead + sum_latency(lanes) + 1 + weights + rows
-    answer = lead + sum_latency(lanes) + 1 + TileAnswer.LATENCY + verdict_latency(
-        rows=rows, score_width=score_width, biased=biased) if softmax.asks else 0
-    return KeyTiming(loop, softmax.rescale.LAG + loop, interval, latency,
-                     1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2), answer)
 
 
 class AttentionEngine(wiring.Component):
@@ -109,7 +82,7 @@ class AttentionEngine(wiring.Component):
     mask : which keys a query sees
     limits : (queries, keys)       order : "rows" or "tiles"       target : "generic" or "ecp5"
     bias : the table of what joins a scaled score, or None
-    rotary : how the positions turn queries and keys, or None
+    rotary : how positions, or places among the keys that are seen, turn queries and keys, or None
     cache : of keys and of values, or None
     """
 
@@ -127,8 +100,9 @@ class AttentionEngine(wiring.Component):
         self.limits = limits
         self.order = order
         self.cache = cache
-        self.lag = READ_LATENCY if cache else 0  # of values behind their steps
-        self.query_lead, self.lead = leads(caches=cache is not None, turns=rotary is not None, keys_max=limits[1])
+        self.lag = READ_LATENCY if cache else 0  # of what is read behind its step
+        self.leads = leads(caches=cache is not None, turns=rotary, keys_max=limits[1])
+        self.lead = self.leads.keys
         self.target = target
         self.score_width = score_width
         self.softmax = softmax
@@ -177,7 +151,7 @@ class AttentionEngine(wiring.Component):
             rows=self.rows, group=self.group, chunks=self.chunks, interval=self.timing.interval, mask=self.mask,
             keys_max=self.limits[1], passes=self.softmax.passes, asks=self.softmax.asks, biased=table is not None,
             bias_words=own_bias.words if own_bias else 0, indexed=self.rotary is not None or self.cache is not None,
-            kv_heads=self.kv_heads if self.cache else 1, place=place)
+            places=self.rotary.places if self.rotary else 0, kv_heads=self.kv_heads if self.cache else 1, place=place)
         m.submodules.value_sequencer = values = ValueSequencer(
             rows=self.rows, chunks=self.chunks, slots=self.timing.slots, loop=self.timing.loop,
             settling=self.timing.settling + self.lag, place=place, repeats=self.softmax.asks)
@@ -185,7 +159,7 @@ class AttentionEngine(wiring.Component):
         accepted, refusal, constants, job = self._jobs(m, loader, walker, caches)
         keys, rows = (self._source(m, name, readers[name], caches, reader, accepted, job)
                       for name, reader in (("k", sequencer), ("v", values)))
-        share_banks(m, loader, sequencer, query_lead=self.query_lead, key_lead=self.lead)
+        share_banks(m, loader, sequencer, self.leads)
         m.d.comb += [
             readers["q"].step.eq(loader.step), readers["q"].final.eq(loader.final), loader.available.eq(readers["q"].available),
             sequencer.tile_available.eq(walker.available & ~table.loading if table else walker.available),
@@ -217,21 +191,25 @@ class AttentionEngine(wiring.Component):
         caches = make_caches(
             self.cache, kv_heads=self.kv_heads, chunks=self.chunks, lanes=self.lanes, elements=self.elements,
             keys_max=self.limits[1], mask=self.mask, rows=self.rows, group=self.group, jobs_max=JOBS_MAX,
-            key_lead=self.query_lead)
+            key_lead=self.leads.stored)
         m.submodules.k_cache, m.submodules.v_cache = caches["k"], caches["v"]
         return caches
 
     def _source(self, m: Module, name: str, reader: FrameReader, caches: dict[str, RowCache],
                 sequencer: ScoreSequencer | ValueSequencer, accepted: Value, job: Value) -> Source:
-        """Where a sequencer has its rows from; keys are turned on their way there."""
-        turns = self.rotary is not None and name == "k"
-        if not caches:
+        """Where a sequencer has its rows from; keys are turned on their way there, by their positions before a cache."""
+        turns = self.rotary if name == "k" else None
+        beat = reader.data
+        if caches and turns and not turns.places:
+            beat = self._turned(m, name, beat, caches[name].key, caches[name].chunk)
+        if caches:
+            source = cached(m, caches[name], reader, sequencer, take=accepted, job=self.job.payload, newest=job, beat=beat)
+        else:
             source = streamed(m, reader, sequencer)
-            turned = self._turned(m, name, source.data, sequencer.index, sequencer.chunk) if turns else source.data
-            return Source(source.available, turned)
-        cache = caches[name]
-        beat = self._turned(m, name, reader.data, cache.key, cache.chunk) if turns else reader.data
-        return cached(m, cache, reader, sequencer, take=accepted, job=self.job.payload, newest=job, beat=beat)
+        if turns and (turns.places or not caches):
+            index, chunk = (delayed(m, getattr(sequencer, told), self.lag, f"turned_{told}") for told in ("index", "chunk"))
+            return Source(source.available, self._turned(m, name, source.data, index, chunk))
+        return source
 
     def _jobs(self, m: Module, loader: QueryLoader | TileLoader, walker: TileWalker, caches: dict[str, RowCache],
               ) -> tuple[Value, Value, dict[str, Array], Value]:
@@ -306,9 +284,9 @@ class AttentionEngine(wiring.Component):
                 keys: Source) -> None:
         query, key = reader.data, keys.data
         if self.rotary:
-            query = self._turned(m, "q", query, loader.position, loader.chunk)
-        write = delayed(m, loader.write, self.query_lead, "write", reset=True)
-        write_address = delayed(m, loader.write_address, self.query_lead, "write_address")
+            query = self._turned(m, "q", query, self.rotary.bounded(loader.position), loader.chunk)
+        write = delayed(m, loader.write, self.leads.queries, "write", reset=True)
+        write_address = delayed(m, loader.write_address, self.leads.queries, "write_address")
         read_address = delayed(m, sequencer.read_address, self.lead, "read_address")
         latency = self.lead + sum_latency(self.lanes)
         accumulate = delayed(m, sequencer.step, latency, "accumulate", reset=True)
@@ -326,7 +304,8 @@ class AttentionEngine(wiring.Component):
     def _turned(self, m: Module, name: str, elements: data.View, position: Value, chunk: Value) -> data.View:
         assert self.rotary is not None
         m.submodules[f"rotary_{name}"] = rotary = Rotary(
-            shape=self.elements[name], lanes=self.lanes, positions=self.limits[1], turns=self.rotary, target=self.target)
+            shape=self.elements[name], lanes=self.lanes, positions=self.rotary.positions(self.limits[1]), turns=self.rotary,
+            target=self.target)
         m.d.comb += [rotary.data.eq(elements), rotary.position.eq(position), rotary.chunk.eq(chunk)]
         return rotary.turned
 

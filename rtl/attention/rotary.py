@@ -25,10 +25,21 @@ class Turns:
     """``steps``: by how many turns of 2**-32 the phase of each pair grows from a position to the next.
 
     ``wave``: a quarter of the sine, from 0 to 2**14, ``2**(T - 2) + 1`` entries for a table of 2**T angles.
+    ``places``: how many keys a query sees at most, where a key is turned by its place among those and the query by that of
+    the last; 0: rows are turned by their positions.
     """
 
     steps: tuple[int, ...]
     wave: tuple[int, ...]
+    places: int = 0
+
+    def positions(self, keys_max: int) -> int:
+        """How many angles a pair may be turned by, among up to ``keys_max`` keys."""
+        return self.places or keys_max
+
+    def bounded(self, position: Value) -> Value:
+        """What the query at ``position`` is turned by."""
+        return Mux(position < self.places, position, self.places - 1) if self.places else position
 
 
 def angle_latency(positions: int) -> int:

@@ -24,7 +24,9 @@ class ScoreSequencer(wiring.Component):
     ends ``interval`` cycles after the one before at the earliest; ``begins`` is high in its first step, ``ends`` in its last
     one, and ``key`` tells about it during both. ``final`` marks the job's last step. ``release`` frees the queries in bank
     ``bank``. Where scores are ``biased``, ``ahead`` is how far the key lies before the tile's first row, and ``base``, where
-    there are ``bias_words``, the tile's; where keys are ``indexed``, ``index`` is the key's and ``chunk`` the step's.
+    there are ``bias_words``, the tile's; where keys are ``indexed``, ``index`` is the key's and ``chunk`` the step's. With
+    ``places`` ``index`` is the key's place among those of its tile instead, of which there are so many at most; all rows of a
+    tile see them, so ``rows`` divides ``group``.
     With a cache ``key`` has a ``place``, in one of ``kv_heads``.
 
     With 2 ``passes`` the keys of a tile come twice, ``second`` is high the second time. Only then does a key ``open`` a
@@ -36,8 +38,10 @@ class ScoreSequencer(wiring.Component):
     """
 
     def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int, passes: int = 1,
-                 asks: bool = False, biased: bool = False, bias_words: int = 0, indexed: bool = False, kv_heads: int = 1,
-                 place: data.StructLayout | None = None) -> None:
+                 asks: bool = False, biased: bool = False, bias_words: int = 0, indexed: bool = False, places: int = 0,
+                 kv_heads: int = 1, place: data.StructLayout | None = None) -> None:
+        if places and group % rows:
+            raise ValueError(f"rows must divide group where keys have places, not {rows!r} and {group!r}")
         self.rows = rows
         self.group = group
         self.chunks = chunks
@@ -46,6 +50,7 @@ class ScoreSequencer(wiring.Component):
         self.keys_max = keys_max
         self.passes = passes
         self.asks = asks
+        self.places = places
         self.place = place
         layout = tile_layout(rows=rows, keys_max=keys_max, kv_heads=kv_heads, bias_words=bias_words)
         super().__init__({
@@ -58,7 +63,7 @@ class ScoreSequencer(wiring.Component):
             **({"asking": Out(1), "answered": In(1), "repeat": In(1)} if asks else {}),
             **({"ahead": Out(ahead_shape(keys_max))} if biased else {}),
             **({"base": Out(layout["base"].shape)} if bias_words else {}),
-            **({"index": Out(range(keys_max)), "chunk": Out(range(max(chunks, 2)))} if indexed else {})})
+            **({"index": Out(range(places or keys_max)), "chunk": Out(range(max(chunks, 2)))} if indexed else {})})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -95,7 +100,8 @@ class ScoreSequencer(wiring.Component):
             self.key.job.eq(job), self.key.visible.eq(self._visible(tile, index, ahead))]
         if self.place is not None:
             m.d.comb += [self.key.place.head.eq(tile.head), self.key.place.key.eq(index)]
-        told = {"ahead": ahead, "base": tile.base, "index": index, "chunk": chunk}
+        told = {"ahead": ahead, "base": tile.base, "chunk": chunk,
+                "index": self._place(m, last_of_pass) if self.places else index}
         m.d.comb += [getattr(self, name).eq(value) for name, value in told.items() if name in self.signature.members]
         with m.If(self.step):
             m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
@@ -129,6 +135,13 @@ class ScoreSequencer(wiring.Component):
         with m.Elif(~spaced):
             m.d.sync += [waiting.eq(waiting - 1), spaced.eq(waiting == 1)]
         return spaced
+
+    def _place(self, m: Module, last_of_pass: Value) -> Value:
+        """How many keys of the tile came before, each time that they come."""
+        place = Signal(range(self.places))
+        with m.If(self.ends):
+            m.d.sync += place.eq(Mux(last_of_pass, 0, place + 1))
+        return place
 
     def _visible(self, tile: data.View, index: Value, ahead: Value) -> Value:
         rows = []

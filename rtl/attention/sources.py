@@ -11,7 +11,7 @@ from tilewright.rtl.attention.cache_layout import CacheLayout, CacheSize
 from tilewright.rtl.attention.cache_memory import READ_LATENCY
 from tilewright.rtl.attention.frame_reader import FrameReader
 from tilewright.rtl.attention.query_loader import QueryLoader
-from tilewright.rtl.attention.rotary import rotary_latency
+from tilewright.rtl.attention.rotary import Turns, rotary_latency
 from tilewright.rtl.attention.row_cache import RowCache
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.tile_loader import TileLoader
@@ -28,16 +28,28 @@ class Source:
     data: Value
 
 
-def leads(*, caches: bool, turns: bool, keys_max: int) -> tuple[int, int]:
-    """Cycles that queries take to their banks, and keys to the score rows."""
-    queries = rotary_latency(keys_max) if turns else 0
-    return queries, READ_LATENCY if caches else queries
+@dataclass(frozen=True)
+class Leads:
+    """Cycles that rows take on their way, which is where they are turned."""
+
+    queries: int  # to their banks
+    keys: int     # from a step to the score rows
+    stored: int   # of keys to their cache
 
 
-def share_banks(m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer, *, query_lead: int,
-                key_lead: int) -> None:
+def leads(*, caches: bool, turns: Turns | None, keys_max: int) -> Leads:
+    """Of an engine with these; keys that are turned by their places come out of a cache as they went in."""
+    turning = rotary_latency(turns.positions(keys_max)) if turns else 0
+    if not caches:
+        return Leads(turning, turning, 0)
+    if turns and turns.places:
+        return Leads(turning, READ_LATENCY + turning, 0)
+    return Leads(turning, READ_LATENCY, turning)
+
+
+def share_banks(m: Module, loader: QueryLoader | TileLoader, sequencer: ScoreSequencer, lead: Leads) -> None:
     """A bank of queries is whole, or free, when the one with the longer way is through with it, too."""
-    late, early = max(query_lead - key_lead, 0), max(key_lead - query_lead, 0)
+    late, early = max(lead.queries - lead.keys, 0), max(lead.keys - lead.queries, 0)
     full = [loader.full]
     for cycle in range(late):
         full.append(delayed(m, full[-1], 1, f"full_{cycle}", reset=True))

@@ -32,7 +32,7 @@ al., "I-BERT", 2021, whose softmax divides the weights and not what they sum; a 
 is rounded to are our own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -98,6 +98,7 @@ def attention(
     q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_multiplier: int, score_shift: int, out_scale: int,
     fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int, value_width: int, low: int,
     high: int, passes: int = 1, parabola: tuple[int, int, int] | None = None, bias: ArrayLike | None = None,
+    scores_of: "Callable[..., Scores] | None" = None,
 ) -> IntArray:
     """Attention of one job, (heads, queries, head_dim), int64.
 
@@ -121,8 +122,9 @@ def attention(
         a scaled score
     bias : integers of 16 bits, (heads, 2 * D + 1), or (1, 2 * D + 1) for all heads alike
         What joins a scaled score, by the distance from the query to the key, from -D or less to D or more.
+    scores_of : what makes the scores of the operands, :class:`Scores` unless given
     """
-    scores = Scores(q, k, v, mask=mask, score_multiplier=score_multiplier, score_shift=score_shift, bias=bias)
+    scores = (scores_of or Scores)(q, k, v, mask=mask, score_multiplier=score_multiplier, score_shift=score_shift, bias=bias)
     count, heads, head_dim = scores.shape
     level = np.full((count, heads), LOWEST)
     total = np.zeros((count, heads), np.int64)
@@ -136,7 +138,7 @@ def attention(
         for key, run in runs(seen):
             above = np.maximum(level[run], form.levels[run, :, key])
             weight = form.weight(above, run, key)
-            value = scores.value(start + key)
+            value = scores.value(start + key, run)
             total[run] = form.lowered(total[run], above - level[run]) + weight
             sums[run] = form.lowered(sums[run], (above - level[run])[:, :, None]) + weight[:, :, None] * value
             level[run] = above
@@ -165,16 +167,21 @@ class Scores:
         position = np.arange(count) + self.length - count
         for start, stop in _blocks(self.length, count * heads):
             scores = _scores(self.queries, self.keys[:, start:stop], self.group)
-            scaled = requantize(scores, multiplier=self.score_multiplier, shift=self.score_shift, low=-SCORE_HIGH - 1,
-                                high=SCORE_HIGH)
-            if self.bias is not None:
-                added = bias_of(self.bias, position[:, None], np.arange(start, stop), heads).transpose(1, 0, 2)
-                scaled = np.clip(scaled + added.astype(np.int64), -SCORE_HIGH - 1, SCORE_HIGH)
+            scaled = self.scaled(scores, position[:, None], np.arange(start, stop))
             yield start, scaled, visible(self.mask, position[:, None], np.arange(start, stop))
 
-    def value(self, key: int) -> IntArray:
-        """What the values of ``key`` are to each query head, (heads, head_dim)."""
-        return np.repeat(self.values[:, key], self.group, axis=0)
+    def scaled(self, scores: IntArray, position: IntArray, key: IntArray) -> IntArray:
+        """Dot products (queries, heads, keys) scaled and biased, of queries at ``position`` and ``key``, (queries, keys)."""
+        scaled = requantize(scores, multiplier=self.score_multiplier, shift=self.score_shift, low=-SCORE_HIGH - 1,
+                            high=SCORE_HIGH)
+        if self.bias is None:
+            return scaled
+        added = bias_of(self.bias, position, key, self.shape[1]).transpose(1, 0, 2)
+        return np.clip(scaled + added.astype(np.int64), -SCORE_HIGH - 1, SCORE_HIGH)
+
+    def value(self, key: int, run: slice) -> IntArray:
+        """What the values of ``key`` are to each query head of a run of queries, as (queries or 1, heads, head_dim)."""
+        return np.repeat(self.values[:, key], self.group, axis=0)[None]
 
 
 def runs(seen: NDArray[np.bool_]) -> Iterator[tuple[int, slice]]:

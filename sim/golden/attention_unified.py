@@ -10,6 +10,8 @@ same ``total_width``. A tile of queries with a flagged one meets its keys and va
 Source: Hong et al., "FlashDecoding++: Faster Large Language Model Inference on GPUs", 2023.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tilewright.sim.golden.attention import (
@@ -46,21 +48,21 @@ def unified_sums(scores: Scores, *, fraction: int, guard_bits: int, table: tuple
         weights = (m << guard_bits + np.maximum(-n, 0)) >> np.clip(n, 0, MAX_SHIFT)
         for key, run in runs(seen):
             total[run] += weights[run, :, key]
-            sums[run] += weights[run, :, key, None] * scores.value(start + key)
+            sums[run] += weights[run, :, key, None] * scores.value(start + key, run)
     return total, sums, flagged
 
 
 def attention_unified(
     q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, score_multiplier: int, score_shift: int, out_scale: int,
     fraction: int, guard_bits: int, table: tuple[int, ...], total_width: int, value_width: int, low: int, high: int, phi: int,
-    window: tuple[int, int], tile_q: int, bias: ArrayLike | None = None,
+    window: tuple[int, int], tile_q: int, bias: ArrayLike | None = None, scores_of: Callable[..., Scores] = Scores,
 ) -> tuple[IntArray, IntArray]:
     """Attention of one job, (heads, queries, head_dim), and which tiles come once more, (kv_heads, tiles), 0 or 1.
 
     ``table`` is a falling one, ``tile_q`` the rows of a tile; a row is a position and a head of the group, heads inside.
     The other parameters are those of :func:`~tilewright.sim.golden.attention.attention`.
     """
-    scores = Scores(q, k, v, mask=mask, score_multiplier=score_multiplier, score_shift=score_shift, bias=bias)
+    scores = scores_of(q, k, v, mask=mask, score_multiplier=score_multiplier, score_shift=score_shift, bias=bias)
     total, sums, flagged = unified_sums(scores, fraction=fraction, guard_bits=guard_bits, table=table, phi=phi, window=window)
     result = normalised(total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low,
                         high=high).transpose(1, 0, 2)
@@ -68,7 +70,7 @@ def attention_unified(
         exact = attention(
             q, k, v, mask=mask, score_multiplier=score_multiplier, score_shift=score_shift, out_scale=out_scale,
             fraction=fraction, guard_bits=guard_bits, table=table, octave="none", total_width=total_width,
-            value_width=value_width, low=low, high=high, bias=bias)
+            value_width=value_width, low=low, high=high, bias=bias, scores_of=scores_of)
         result = np.where(flagged.T[:, :, None], exact, result)
     return result, tiles_again(flagged, kv_heads=np.shape(k)[0], tile_q=tile_q)
 

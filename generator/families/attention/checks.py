@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tilewright.families.attention.cache import cache_problems
+from tilewright.families.attention.cache_index import cache_index_problems
 from tilewright.families.attention.fields import ENGINE_FIELDS, MASK_NUMBERS, MAX_TILE_Q, MAX_WEIGHT_BITS, SOFTMAX_NUMBERS
 from tilewright.families.attention.fused2d_fields import fused_problems
 from tilewright.families.attention.window import window_problems
@@ -28,6 +29,7 @@ def problems(spec: "AttentionSpec") -> Iterator[Problem]:
     yield from _mask_problems(spec)
     yield from _bias_problems(spec)
     yield from _rotary_problems(spec)
+    yield from cache_index_problems(spec)
     yield from _softmax_problems(spec)
     if spec.phi is not None:
         yield from window_problems(spec)

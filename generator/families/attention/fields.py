@@ -143,6 +143,13 @@ class Rotary(Part):
 
     base: int = Field(default=10_000, ge=2, le=10_000_000, description="pair i turns base**(2 * i / head_dim) times slower")
     table_bits: int = Field(default=10, ge=6, le=12, description="angles come in steps of 2**-table_bits turns")
+    positions: Literal["original", "cache_index"] = Field(
+        default="original", description="what a position is: a row's place on the axis of the keys; or, with masks window and "
+                                        "lambda, a key's among those that the query sees, a query's that of the last of them")
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if (name, value) != ("positions", "original")}
 
 
 RotaryField = Annotated[Rotary | None, BeforeValidator(_written), WithJsonSchema(Rotary.model_json_schema())]

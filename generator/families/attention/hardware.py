@@ -3,13 +3,15 @@
 import math
 
 from amaranth.hdl import Shape
+from tilewright.families.attention.cache_index import places
 from tilewright.families.attention.cycles import CycleEngine
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.formats import IntFormat
 from tilewright.rtl.attention.bias_table import Bias
 from tilewright.rtl.attention.cache_layout import CacheSize
 from tilewright.rtl.attention.cache_memory import READ_LATENCY
-from tilewright.rtl.attention.engine import AttentionEngine, key_timing
+from tilewright.rtl.attention.engine import AttentionEngine
+from tilewright.rtl.attention.key_timing import key_timing
 from tilewright.rtl.attention.normalize_rows import RESULT_LATENCY, division_cycles
 from tilewright.rtl.attention.rotary import Turns
 from tilewright.rtl.attention.row_cache import append_latency
@@ -38,8 +40,12 @@ def engine(spec: AttentionSpec, *, target: str = "generic") -> AttentionEngine:
         rows=spec.tile_q, lanes=spec.lanes, chunks=spec.chunks, group=spec.group, kv_heads=spec.kv_heads, query=_shape(spec.q),
         key=_shape(spec.k), value=_shape(spec.v), out=_shape(spec.out), score_width=spec.score_width, softmax=_softmax(spec),
         mask=Mask(spec.mask.kind, **spec.mask.numbers), bias=Bias(*spec.bias_shape) if spec.bias_shape else None,
-        rotary=Turns(*spec.rotary_tables()) if spec.rotary else None, limits=(spec.limits.queries, spec.limits.keys),
+        rotary=_turns(spec), limits=(spec.limits.queries, spec.limits.keys),
         order=spec.order, cache=_cache(spec), target=target)
+
+
+def _turns(spec: AttentionSpec) -> Turns | None:
+    return Turns(*spec.rotary_tables(), places=places(spec)) if spec.rotary else None
 
 
 def _cache(spec: AttentionSpec) -> CacheSize | None:
@@ -57,15 +63,15 @@ def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:
 
 def cycle_engine(spec: AttentionSpec) -> CycleEngine:
     """``spec`` as the cycle model sees it."""
-    query_lead, key_lead = leads(caches=spec.cache is not None, turns=spec.rotary is not None, keys_max=spec.limits.keys)
+    lead = leads(caches=spec.cache is not None, turns=_turns(spec), keys_max=spec.limits.keys)
     timing = key_timing(
         softmax=_softmax(spec), lanes=spec.lanes, rows=spec.tile_q, chunks=spec.chunks, score_width=spec.score_width,
-        biased=spec.bias is not None, lead=key_lead)
+        biased=spec.bias is not None, lead=lead.keys)
     return CycleEngine(
         spec=spec, loop=timing.loop, settling=timing.settling, interval=timing.interval, key_latency=timing.latency,
         slots=timing.slots, answer=timing.answer, division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,
-        query_lead=query_lead, key_lead=key_lead, value_lead=READ_LATENCY if spec.cache else 0,
-        append_latency={"k": _append_latency(spec, spec.k, query_lead), "v": _append_latency(spec, spec.v, 0)},
+        query_lead=lead.queries, key_lead=lead.keys, value_lead=READ_LATENCY if spec.cache else 0,
+        append_latency={"k": _append_latency(spec, spec.k, lead.stored), "v": _append_latency(spec, spec.v, 0)},
         bias_entries=math.prod(spec.bias_shape) if spec.bias_shape else 0)
 
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from tilewright.families.attention.cache_index import places
 from tilewright.families.attention.fields import Cache
 from tilewright.families.attention.spec import PHASE_BITS, WAVE_BITS, AttentionSpec
 from tilewright.families.attention.window import LOG2E
@@ -122,10 +123,11 @@ def _numbers(spec: AttentionSpec) -> dict[str, Any]:
 def _rotary(spec: AttentionSpec) -> dict[str, Any]:
     """Steps of the phases and a quarter of the sine; angles are what is left of a phase of PHASE_BITS."""
     if not spec.rotary:
-        return {"rotary": False}
+        return {"rotary": False, "places": 0}
     steps, wave = spec.rotary_tables()
     return {
         "rotary": True,
+        "places": places(spec),
         "rotary_pairs": len(steps),
         "rotary_step_lines": _lines(steps),
         "rotary_quarter": len(wave) - 1,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
+from tilewright.families.attention.cache_index import places
 from tilewright.families.attention.drawing import stacked
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.work import moved_bits, padded_macs, useful_macs
@@ -116,7 +117,9 @@ def work(spec: AttentionSpec, job: Mapping[str, Any]) -> Work:
 
 def _positions(spec: AttentionSpec) -> Iterator[tuple[str, str]]:
     if spec.rotary:
-        yield "Rotary", f"base {spec.rotary.base}, pairs of elements turned in steps of 1/{1 << spec.rotary.table_bits} turn"
+        by_place = ", by their place among the keys that a query sees" if places(spec) else ""
+        yield "Rotary", (f"base {spec.rotary.base}, pairs of elements turned in steps of 1/{1 << spec.rotary.table_bits} turn"
+                         f"{by_place}")
     if spec.bias and spec.bias_shape:
         heads, entries = spec.bias_shape
         tables = "a table for each head" if heads > 1 else "one table"

@@ -1,9 +1,11 @@
 """Schedule `streaming`: keys and values stream past a tile of queries, and no score is ever stored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tilewright.families.attention.cache_index import places
 from tilewright.families.attention.schedule import Schedule
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.portrait import Portrait
@@ -11,6 +13,7 @@ from tilewright.portrait import Portrait
 if TYPE_CHECKING:
     from tilewright.families.attention.cycles import JobCycles, JobShape
     from tilewright.families.attention.vectors import IntArray, Job
+    from tilewright.sim.golden.attention import Scores
 
 
 def _as_stored(spec: AttentionSpec, rows: "IntArray", width: int) -> "IntArray":
@@ -19,6 +22,25 @@ def _as_stored(spec: AttentionSpec, rows: "IntArray", width: int) -> "IntArray":
 
     cache = spec.cache
     return cached(rows, bits=cache.bits, group=cache.group) if cache and cache.bits < width else rows
+
+
+def _met_rows(spec: AttentionSpec, job: "Job") -> "tuple[IntArray, IntArray, IntArray]":
+    """Queries, keys and values of ``job`` as they are multiplied, but for what :func:`_scores_of` does to them."""
+    from tilewright.families.attention.stimulus import turned
+
+    q, k = (job.q, job.k) if places(spec) else turned(spec, job)
+    return q, _as_stored(spec, k, spec.k.width), _as_stored(spec, job.v, spec.v.width)
+
+
+def _scores_of(spec: AttentionSpec) -> "Callable[..., Scores]":
+    """What makes the scores of queries and keys; turned by their places, keys are so behind a cache."""
+    from tilewright.sim.golden.attention import Scores
+    from tilewright.sim.golden.attention_cache_index import PlacedScores
+
+    if not places(spec):
+        return Scores
+    steps, wave = spec.rotary_tables()
+    return partial(PlacedScores, steps=steps, wave=wave, q_bounds=(spec.q.low, spec.q.high), k_bounds=(spec.k.low, spec.k.high))
 
 
 class Streaming(Schedule):
@@ -53,18 +75,15 @@ class Streaming(Schedule):
         return hls_context(spec)
 
     def golden(self, spec: AttentionSpec, job: "Job") -> "IntArray":
-        from tilewright.families.attention.stimulus import turned
         from tilewright.sim.golden.attention import attention
 
         if spec.phi is not None:
             return self._unified(spec, job)[0]
-        q, turned_k = turned(spec, job)
-        k, v = (_as_stored(spec, rows, number.width) for rows, number in ((turned_k, spec.k), (job.v, spec.v)))
         return attention(
-            q, k, v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+            *_met_rows(spec, job), mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
             out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
             octave=spec.octave, total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low,
-            high=spec.out.high, passes=spec.passes, parabola=spec.parabola, bias=job.bias)
+            high=spec.out.high, passes=spec.passes, parabola=spec.parabola, bias=job.bias, scores_of=_scores_of(spec))
 
     def again(self, spec: AttentionSpec, job: "Job") -> "IntArray | None":
         if spec.phi is None:
@@ -72,14 +91,13 @@ class Streaming(Schedule):
         return self._unified(spec, job)[1] if job.again is None else job.again
 
     def _unified(self, spec: AttentionSpec, job: "Job") -> "tuple[IntArray, IntArray]":
-        from tilewright.families.attention.stimulus import turned
         from tilewright.sim.golden.attention_unified import attention_unified
 
         return attention_unified(
-            *turned(spec, job), job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+            *_met_rows(spec, job), mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
             out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
             total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high, phi=spec.phi or 0,
-            window=spec.window, tile_q=spec.tile_q, bias=job.bias)
+            window=spec.window, tile_q=spec.tile_q, bias=job.bias, scores_of=_scores_of(spec))
 
     def columns(self, spec: AttentionSpec, job: "Job") -> dict[str, int]:
         from tilewright.families.attention.work import tile_keys

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tilewright.families.attention.cache import cache_summary
+from tilewright.families.attention.cache_index import places
 
 if TYPE_CHECKING:
     from tilewright.families.attention.spec import AttentionSpec
@@ -22,6 +23,7 @@ def summary(spec: "AttentionSpec") -> list[tuple[str, str]]:
                          f"distances up to {spec.bias.reach}: {math.prod(spec.bias_shape)} entries")]
     if spec.cache:
         sizes["cache"] = spec.cache_bits
+    by_place = f", by place among the {places(spec)} keys that are seen" if places(spec) else ""
     order = ", beats in the order of tiles" if spec.order == "tiles" else ""
     jobs = f"{len(spec.workload)} job{'s' if len(spec.workload) > 1 else ''}"
     datapath = {"streaming": f"{spec.tile_q} rows x {spec.lanes} lanes, a key",
@@ -34,7 +36,7 @@ def summary(spec: "AttentionSpec") -> list[tuple[str, str]]:
         ("top", spec.top),
         ("mask", mask),
         *bias,
-        *([("rotary", f"base {spec.rotary.base}, {1 << spec.rotary.table_bits} angles")] if spec.rotary else []),
+        *([("rotary", f"base {spec.rotary.base}, {1 << spec.rotary.table_bits} angles{by_place}")] if spec.rotary else []),
         ("softmax", f"{spec.algorithm}, mantissa {spec.mantissa_bits} bits, guard {spec.guard_bits}, "
                     f"table {1 << spec.table_bits} intervals" if spec.has_table else f"{spec.algorithm}, a parabola"),
         ("numbers", f"q {spec.q} x k {spec.k} -> int{spec.score_width}, weights {spec.weight_width} bits x v {spec.v} "
