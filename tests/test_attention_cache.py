@@ -21,6 +21,10 @@ from tilewright.families.attention.work import moved_bits
 from tilewright.hls import render_hls
 from tilewright.verify import verify
 
+UNIFIED = {"algorithm": "unified_max"}
+MET_AGAIN: dict[str, Any] = {
+    "cache": {"bits": 8, "group": 4}, "mask": {"kind": "lambda", "sink": 1, "window": 3}, "numbers": {"k": "int16"},
+    "softmax": UNIFIED}
 # Beside the pairs of test_attention_rtl: several groups of several beats to a row, a ring of one row, several kv heads.
 DESIGNS: dict[str, dict[str, Any]] = {
     "ring_of_one": {"mask": {"kind": "window", "window": 1}, "engine": {"tile_q": 1, "lanes": 8}},
@@ -28,14 +32,16 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "groups_of_three_beats": {
         "cache": {"bits": 4, "group": 6}, "model": {"head_dim": 12, "heads": 3, "kv_heads": 1},
         "engine": {"tile_q": 3, "lanes": 2}, "numbers": {"v": "int16"}},
-    "only_keys_compressed": {
-        "cache": {"bits": 8, "group": 4}, "mask": {"kind": "lambda", "sink": 1, "window": 3}, "numbers": {"k": "int16"}},
+    "only_keys_compressed": MET_AGAIN,
 }
 KERNELS: dict[str, dict[str, Any]] = {
     "ring_of_four_bits": {"cache": {"bits": 4}, "mask": {"kind": "lambda", "sink": 3, "window": 4}, "numbers": {"k": "int16"}},
     "turned_biased_and_met_twice": {
         "cache": {"bits": 4, "group": 4}, "mask": {"kind": "window", "window": 5}, "rotary": {"base": 100},
         "bias": {"reach": 3}, "softmax": {"algorithm": "ibert"}, "engine": {"tile_q": 2, "lanes": 2}},
+    "ring_met_again": {
+        "cache": {"bits": 4}, "mask": {"kind": "lambda", "sink": 3, "window": 4}, "numbers": {"k": "int16"},
+        "softmax": {"algorithm": "unified_max", "phi": 1}, "bias": {"reach": 3}},
     "all_as_they_are": {"model": {"head_dim": 4, "heads": 4, "kv_heads": 1}, "mask": "none"},
 }
 WINDOW = {"kind": "window", "window": 5}
@@ -47,7 +53,7 @@ def test_rows_that_came_once_are_met_by_every_tile(name: str, tmp_path: Path) ->
 
 
 def test_verify_proves_a_cache_and_what_it_refuses(tmp_path: Path) -> None:
-    design = cached_design(mask={"kind": "lambda", "sink": 1, "window": 3}, cache={"bits": 4})
+    design = cached_design(mask={"kind": "lambda", "sink": 1, "window": 3}, cache={"bits": 4}, softmax=UNIFIED)
     outcome = verify(build(design, tmp_path), cache=CACHE.parent)
     assert outcome.passed, outcome.first_divergence
     assert any("a_job_that_leaves_a_gap_is_refused" in check.name for check in outcome.checks)

@@ -1,18 +1,17 @@
 """The streaming attention engine: queries stay, keys and values stream past, no state grows with their number."""
 
-from dataclasses import dataclass
 from functools import partial, reduce
 from operator import and_
 
 from amaranth.hdl import Array, Const, Module, Mux, Shape, Signal, Value, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 from tilewright.rtl.attention.banks import of_bank
 from tilewright.rtl.attention.bias_table import Bias, BiasTable
 from tilewright.rtl.attention.cache_layout import CacheSize, place_layout
 from tilewright.rtl.attention.cache_memory import READ_LATENCY
 from tilewright.rtl.attention.frame_reader import FrameReader
+from tilewright.rtl.attention.key_timing import key_timing
 from tilewright.rtl.attention.normalize_rows import SCALE_BITS, NormalizeRows
 from tilewright.rtl.attention.normalize_tiles import NormalizeTiles
 from tilewright.rtl.attention.query_loader import QueryLoader
@@ -22,44 +21,18 @@ from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.softmax import Softmax
 from tilewright.rtl.attention.sources import Source, cached, continues_sequence, leads, make_caches, share_banks, streamed
-from tilewright.rtl.attention.tile_answer import ANSWER, TileAnswer
+from tilewright.rtl.attention.tile_answer import ANSWER, answer_at_once, answer_with_producer, broken_jobs
 from tilewright.rtl.attention.tile_loader import TileLoader
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
-from tilewright.rtl.attention.unified_weights import verdict_latency
 from tilewright.rtl.attention.value_row import ValueRow
 from tilewright.rtl.attention.value_sequencer import ValueSequencer
-from tilewright.rtl.attention.weights import MULTIPLIER_BITS, SCALED, scale_latency, weights_latency
+from tilewright.rtl.attention.weights import MULTIPLIER_BITS, SCALED, scale_latency
 from tilewright.rtl.delay import delayed
 from tilewright.rtl.hierarchy import shared
 
 COUNTERS = ("counter_cycles", "counter_active", "counter_input_stall", "counter_output_stall")
 ERRORS = {"illegal_shape": 1, "q_frame": 2, "k_frame": 3, "v_frame": 4, "cache_length": 5, "bias_frame": 6, "no_bias": 7}
 JOBS_MAX = 2  # on their way at a time
-
-
-@dataclass(frozen=True)
-class KeyTiming:
-    """How keys follow each other, in cycles."""
-
-    loop: int      # from an addition to a sum of values to the next one
-    settling: int  # from the last addition to a sum of values to the sum being read
-    interval: int  # from one key to the next: its chunks, the rows' turns at the exponential, or the loop
-    latency: int   # from a key's last score step to the first one of its values
-    slots: int     # keys that can be on their way, a power of two: a stream that never stalls finds room for each
-    answer: int    # from the last score step of a tile to the beat that tells whether it comes once more; 0 if none tells
-
-
-def key_timing(*, softmax: Softmax, lanes: int, rows: int, chunks: int, score_width: int, biased: bool = False,
-               lead: int = 0) -> KeyTiming:
-    """Of an engine with these parameters; keys take ``lead`` cycles to the score rows."""
-    loop = softmax.rescale.LOOP
-    interval = max(chunks, rows, loop)
-    weights = weights_latency(score_width=score_width, weigh_latency=softmax.weigh_latency, biased=biased)
-    latency = lead + sum_latency(lanes) + 1 + weights + rows
-    answer = lead + sum_latency(lanes) + 1 + TileAnswer.LATENCY + verdict_latency(
-        rows=rows, score_width=score_width, biased=biased) if softmax.asks else 0
-    return KeyTiming(loop, softmax.rescale.LAG + loop, interval, latency,
-                     1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2), answer)
 
 
 class AttentionEngine(wiring.Component):
@@ -82,7 +55,8 @@ class AttentionEngine(wiring.Component):
     order of a matrix (positions, heads * head_dim) in tiles of ``lanes`` columns. ``rows`` is then a multiple of ``group``.
 
     With a ``cache`` k and v bring each row of a sequence once, per kv head and position of the job's queries, and tiles read
-    them from the chip. A job has as many keys as queries, which begins a sequence, or as many more as the cache holds.
+    them from the chip, also those of a tile that comes once more: there is no ``again``. A job has as many keys as queries,
+    which begins a sequence, or as many more as the cache holds.
 
     ``last`` marks a job's final beat of each. ``done`` is high while a job's last result beat leaves, ``busy`` from the cycle
     behind a job's acceptance to that one. ``error`` keeps the last code of ``ERRORS`` until a legal job is accepted: an
@@ -136,7 +110,7 @@ class AttentionEngine(wiring.Component):
         self.weights = softmax.weights(rows=rows, score_width=score_width, value_width=value.width, biased=bias is not None,
                                        target=target)
         self.timing = key_timing(softmax=softmax, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
-                                 biased=bias is not None, lead=self.lead)
+                                 biased=bias is not None, cached=cache is not None, lead=self.lead)
         self.bias_table = bias and BiasTable(bias=bias, rows=rows, group=group, keys_max=limits[1],
                                              latency=scale_latency(score_width))
         normalizer = partial(NormalizeTiles, group=group) if order == "tiles" else NormalizeRows
@@ -151,7 +125,7 @@ class AttentionEngine(wiring.Component):
             members[name] = In(stream.Signature(data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1})))
         if bias:
             members["bias"] = In(stream.Signature(data.StructLayout({"data": SCALED, "last": 1})))
-        if softmax.asks:
+        if softmax.asks and not cache:
             members["again"] = Out(stream.Signature(ANSWER))
         members |= {"result": Out(self.normalize.result.signature), "busy": Out(1), "done": Out(1), "error": Out(4)}
         members |= {name: Out(32) for name in COUNTERS}
@@ -345,21 +319,16 @@ class AttentionEngine(wiring.Component):
 
     def _ask(self, m: Module, sequencer: ScoreSequencer, values: ValueSequencer, readers: dict[str, FrameReader],
              accepted: Value, newest: Value) -> None:
-        """Whether a tile comes once more; none of a job with a wrong frame, whose producer may not follow."""
+        """Whether a tile comes once more: from the caches, or from its producer."""
         weights = self.weights
-        m.submodules.answer = answer = TileAnswer()
-        wiring.connect(m, answer.again, wiring.flipped(self.again))
-        broken = Array(Signal(name=f"broken_{k}") for k in range(JOBS_MAX))
+        m.d.comb += weights.asks.eq(delayed(m, sequencer.asking, self.lead + sum_latency(self.lanes) + 1, "asking"))
+        if self.cache:
+            answer_at_once(m, weights, sequencer, values)
+            return
         loads = readers["q"].error | (readers["bias"].error if "bias" in readers else 0)
-        for k, flag in enumerate(broken):
-            wrong = (loads & (newest == k)) | (readers["k"].error & (sequencer.key.job == k))
-            m.d.sync += flag.eq((flag | wrong) & ~(accepted & (newest != k)))
-        repeat = weights.repeat & ~broken[sequencer.key.job]
-        m.d.comb += [
-            weights.asks.eq(delayed(m, sequencer.asking, self.lead + sum_latency(self.lanes) + 1, "asking")),
-            answer.decided.eq(weights.decided), answer.repeat.eq(repeat), answer.last.eq(sequencer.key.job_ends),
-            sequencer.answered.eq(answer.taken), sequencer.repeat.eq(answer.repeats), values.decided.eq(weights.decided),
-            values.repeat.eq(repeat)]
+        broken = broken_jobs(
+            m, loads=loads, keys=readers["k"].error, accepted=accepted, newest=newest, at_work=sequencer.key.job)
+        answer_with_producer(m, self.again, weights, sequencer, values, broken)
 
     def _values(self, m: Module, values: ValueSequencer, source: Source) -> None:
         """A row each; weights come to the slots in the keys' order, row by row."""

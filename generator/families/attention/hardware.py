@@ -9,7 +9,8 @@ from tilewright.formats import IntFormat
 from tilewright.rtl.attention.bias_table import Bias
 from tilewright.rtl.attention.cache_layout import CacheSize
 from tilewright.rtl.attention.cache_memory import READ_LATENCY
-from tilewright.rtl.attention.engine import AttentionEngine, key_timing
+from tilewright.rtl.attention.engine import AttentionEngine
+from tilewright.rtl.attention.key_timing import key_timing
 from tilewright.rtl.attention.normalize_rows import RESULT_LATENCY, division_cycles
 from tilewright.rtl.attention.rotary import Turns
 from tilewright.rtl.attention.row_cache import append_latency
@@ -60,7 +61,7 @@ def cycle_engine(spec: AttentionSpec) -> CycleEngine:
     query_lead, key_lead = leads(caches=spec.cache is not None, turns=spec.rotary is not None, keys_max=spec.limits.keys)
     timing = key_timing(
         softmax=_softmax(spec), lanes=spec.lanes, rows=spec.tile_q, chunks=spec.chunks, score_width=spec.score_width,
-        biased=spec.bias is not None, lead=key_lead)
+        biased=spec.bias is not None, cached=spec.cache is not None, lead=key_lead)
     return CycleEngine(
         spec=spec, loop=timing.loop, settling=timing.settling, interval=timing.interval, key_latency=timing.latency,
         slots=timing.slots, answer=timing.answer, division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from tilewright.sim.cosim.attention_ports import AttentionPorts
 
 
+def _as_met(spec: AttentionSpec, job: "Job") -> "tuple[IntArray, IntArray, IntArray]":
+    """Queries, keys and values of ``job`` as they are multiplied: turned, and as a cache hands them out."""
+    from tilewright.families.attention.stimulus import turned
+
+    q, k = turned(spec, job)
+    return q, _as_stored(spec, k, spec.k.width), _as_stored(spec, job.v, spec.v.width)
+
+
 def _as_stored(spec: AttentionSpec, rows: "IntArray", width: int) -> "IntArray":
     """Keys or values of ``width`` bits as tiles meet them."""
     from tilewright.sim.golden.attention_cache import cached
@@ -65,15 +73,12 @@ class Streaming(Schedule):
         return harness(self.ports(spec))
 
     def golden(self, spec: AttentionSpec, job: "Job") -> "IntArray":
-        from tilewright.families.attention.stimulus import turned
         from tilewright.sim.golden.attention import attention
 
         if spec.phi is not None:
             return self._unified(spec, job)[0]
-        q, turned_k = turned(spec, job)
-        k, v = (_as_stored(spec, rows, number.width) for rows, number in ((turned_k, spec.k), (job.v, spec.v)))
         return attention(
-            q, k, v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+            *_as_met(spec, job), mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
             out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
             octave=spec.octave, total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low,
             high=spec.out.high, passes=spec.passes, parabola=spec.parabola, bias=job.bias)
@@ -84,11 +89,10 @@ class Streaming(Schedule):
         return self._unified(spec, job)[1] if job.again is None else job.again
 
     def _unified(self, spec: AttentionSpec, job: "Job") -> "tuple[IntArray, IntArray]":
-        from tilewright.families.attention.stimulus import turned
         from tilewright.sim.golden.attention_unified import attention_unified
 
         return attention_unified(
-            *turned(spec, job), job.v, mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
+            *_as_met(spec, job), mask=spec.mask, score_multiplier=job.score_multiplier, score_shift=job.score_shift,
             out_scale=job.out_scale, fraction=spec.fraction, guard_bits=spec.guard_bits, table=spec.table,
             total_width=spec.total_width, value_width=spec.v.width, low=spec.out.low, high=spec.out.high, phi=spec.phi or 0,
             window=spec.window, tile_q=spec.tile_q, bias=job.bias)
@@ -97,7 +101,7 @@ class Streaming(Schedule):
         from tilewright.families.attention.work import tile_keys
 
         again = self.again(spec, job)
-        if again is None:
+        if again is None or not spec.tells_again:
             return job.fields
         keys = again * tile_keys(spec, job.queries, job.keys)
         return job.fields | {"again_keys": int(keys.sum()), "again_last": int(keys[-1, -1])}
@@ -108,7 +112,7 @@ class Streaming(Schedule):
         again = self.again(spec, job)
         beats = {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries, passes=spec.passes, again=again),
                  "v": pack_keys(spec, job.v, job.queries, again=again)}
-        if again is not None:
+        if again is not None and spec.tells_again:
             beats["again"] = pack_answers(again)
         return beats | {"bias": job.bias.reshape(-1, 1)} if job.bias is not None and job.load_bias else beats
 

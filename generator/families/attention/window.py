@@ -20,12 +20,8 @@ def octaves_of(rise: int, fraction: int) -> int:
 
 
 def window_problems(spec: "AttentionSpec") -> Iterator[Problem]:
-    """A cache; phi beyond every score, weights that vanish at the window's lower end, sums too wide for its upper one."""
+    """Phi beyond every score, weights that vanish at the window's lower end, sums too wide for its upper one."""
     softmax, fraction = spec.softmax, spec.fraction
-    if spec.cache:
-        yield Problem(("softmax", "algorithm"), (
-            "unified_max asks for keys and values once more, and with a cache nobody sends them; remove the cache, or write "
-            "online"))
     low, high = softmax.window
     if low > 0 or high < 0:
         yield Problem(("softmax", "window"), (
