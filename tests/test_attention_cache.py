@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attention_bench import memories, prove
-from cache_designs import cached_design
+from cache_designs import MET_AGAIN, cached_design
 from gemm_designs import CACHE
 from hls_build import csim
 from tilewright.build import build
@@ -21,10 +21,6 @@ from tilewright.families.attention.work import moved_bits
 from tilewright.hls import render_hls
 from tilewright.verify import verify
 
-UNIFIED = {"algorithm": "unified_max"}
-MET_AGAIN: dict[str, Any] = {
-    "cache": {"bits": 8, "group": 4}, "mask": {"kind": "lambda", "sink": 1, "window": 3}, "numbers": {"k": "int16"},
-    "softmax": UNIFIED}
 # Beside the pairs of test_attention_rtl: several groups of several beats to a row, a ring of one row, several kv heads.
 DESIGNS: dict[str, dict[str, Any]] = {
     "ring_of_one": {"mask": {"kind": "window", "window": 1}, "engine": {"tile_q": 1, "lanes": 8}},
@@ -53,7 +49,8 @@ def test_rows_that_came_once_are_met_by_every_tile(name: str, tmp_path: Path) ->
 
 
 def test_verify_proves_a_cache_and_what_it_refuses(tmp_path: Path) -> None:
-    design = cached_design(mask={"kind": "lambda", "sink": 1, "window": 3}, cache={"bits": 4}, softmax=UNIFIED)
+    design = cached_design(mask={"kind": "lambda", "sink": 1, "window": 3}, cache={"bits": 4},
+                           softmax={"algorithm": "unified_max"})
     outcome = verify(build(design, tmp_path), cache=CACHE.parent)
     assert outcome.passed, outcome.first_divergence
     assert any("a_job_that_leaves_a_gap_is_refused" in check.name for check in outcome.checks)
