@@ -42,9 +42,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
 
 
 def is_legal(row: Mapping[str, str]) -> bool:
-    """Whether the two orders of a row's beats differ, places are no positions, and no cache is asked for keys once more."""
-    if row["algorithm"] == "unified_max" and row["cache"] != "no_cache":
-        return False
+    """Whether the two orders of a row's beats differ, and places are no positions."""
     if row["rotary"] == "by_place" and (row["mask"] not in ("window", "lambda") or row["heads"] != "whole_tiles"):
         return False
     return row["order"] == "rows" or not (row["heads"] == "whole_tiles" or (row["heads"], row["chunks"]) == ("mha", "one"))

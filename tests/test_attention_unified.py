@@ -259,3 +259,16 @@ def test_stimulus_has_jobs_of_which_no_some_and_all_tiles_come_once_more() -> No
               if job.again.size > 1]
     assert 0.0 in shares and 1.0 in shares and any(0 < share < 1 for share in shares)
     assert Stimulus(spec(), np.random.default_rng(1)).job(3, 5).again is not None
+
+
+@pytest.mark.parametrize(("phi", "window"), [(0, [0, 0]), (7, [0, 0]), (-9, [-2, 2]), (32, [-1, 0]), (-32, [0, 4])])
+@pytest.mark.parametrize("blocks", [
+    {}, {"rotary": {"base": 2}}, {"bias": {"reach": 2}},
+    {"rotary": {}, "mask": "causal", "numbers": {"q": "int4", "k": "int16"}},
+    {"limits": {"queries": 1, "keys": 8}}, {"limits": {"queries": 2, "keys": 1}}])
+def test_some_job_of_a_design_comes_once_wherever_phi_is(blocks: dict[str, Any], phi: int, window: list[int]) -> None:
+    """It is what frames of the wrong length are tested with."""
+    of = spec(**{"model": {"head_dim": 8}, "softmax": {"algorithm": "unified_max", "phi": phi, "window": window}} | blocks)
+    job = Stimulus(of, np.random.default_rng(1)).tied()
+    assert job.again is not None and not job.again.any()
+    assert (job.queries, job.keys) == (min(2, of.limits.queries), min(2, of.limits.keys))

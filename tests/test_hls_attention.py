@@ -51,6 +51,10 @@ DESIGNS: dict[str, dict[str, Any]] = {
         "model": {"head_dim": 6, "heads": 4, "kv_heads": 2}, "engine": {"tile_q": 2, "lanes": 3}, "mask": MASKS["causal"],
         "softmax": {"algorithm": "unified_max", "phi": 1, "window": [-8, 9]},
         "numbers": {"q": "int8", "k": "int8", "v": "int16", "out": "int16"}, "limits": {"queries": 9, "keys": 40}},
+    "far_unified": {
+        "model": {"head_dim": 6, "heads": 2, "kv_heads": 2}, "engine": {"tile_q": 2, "lanes": 2}, "rotary": {"base": 10},
+        "softmax": {"algorithm": "unified_max", "phi": -12, "window": [-1, 1]},
+        "limits": {"queries": 9, "keys": 40}},
 }
 SHAPES = [(9, 40), (1, 1), (1, 33), (9, 9), (5, 12), (2, 17), (4, 4), (7, 30)]
 HEADERS = os.environ.get("TILEWRIGHT_HLS_HEADERS", "")

@@ -249,10 +249,9 @@ REFUSED: list[tuple[Any, ...]] = [  # blocks, texts
      "softmax.window: 1 to 4 leaves out phi itself; write a low of 0 or less and a high of 0 or more"),
     (unified(window=[-1, 40]),
      "softmax.window[1]: 40 makes a sum of weights of 85 bits; at most 47: lower it to 13"),
-    (unified() | {"mask": "causal", "cache": {}},
-     "softmax.algorithm: unified_max asks for keys and values once more, and with a cache nobody sends them; remove the cache, "
-     "or write online"),
     (unified(phi=33), "softmax.phi: 33 is beyond every score; with fraction 10 they end at 32: bring it there"),
+    (unified(phi=32, window=[0, 1]),
+     "softmax.window[0]: 0 with phi 32 leaves no score in; with fraction 10 they end below 32: lower it to -1"),
     (unified(window=[-3]), "softmax.window: a list of 1 is not a list of 2 integers"),
     (unified(window=[-3, 129]), "softmax.window[1]: 129 is not an integer from -128 to 128"),
     ({"softmax": {"algorithm": "ibert"}, "limits": {"queries": 1, "keys": 2}},

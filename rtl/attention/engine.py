@@ -21,7 +21,7 @@ from tilewright.rtl.attention.score_row import ScoreRow, sum_latency
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.softmax import Softmax
 from tilewright.rtl.attention.sources import Source, cached, continues_sequence, leads, make_caches, share_banks, streamed
-from tilewright.rtl.attention.tile_answer import ANSWER, TileAnswer
+from tilewright.rtl.attention.tile_answer import ANSWER, answer_at_once, answer_with_producer, broken_jobs
 from tilewright.rtl.attention.tile_loader import TileLoader
 from tilewright.rtl.attention.tile_walker import Mask, TileWalker
 from tilewright.rtl.attention.value_row import ValueRow
@@ -55,7 +55,8 @@ class AttentionEngine(wiring.Component):
     order of a matrix (positions, heads * head_dim) in tiles of ``lanes`` columns. ``rows`` is then a multiple of ``group``.
 
     With a ``cache`` k and v bring each row of a sequence once, per kv head and position of the job's queries, and tiles read
-    them from the chip. A job has as many keys as queries, which begins a sequence, or as many more as the cache holds.
+    them from the chip, also those of a tile that comes once more: there is no ``again``. A job has as many keys as queries,
+    which begins a sequence, or as many more as the cache holds.
 
     ``last`` marks a job's final beat of each. ``done`` is high while a job's last result beat leaves, ``busy`` from the cycle
     behind a job's acceptance to that one. ``error`` keeps the last code of ``ERRORS`` until a legal job is accepted: an
@@ -110,7 +111,7 @@ class AttentionEngine(wiring.Component):
         self.weights = softmax.weights(rows=rows, score_width=score_width, value_width=value.width, biased=bias is not None,
                                        target=target)
         self.timing = key_timing(softmax=softmax, lanes=lanes, rows=rows, chunks=chunks, score_width=score_width,
-                                 biased=bias is not None, lead=self.lead)
+                                 biased=bias is not None, cached=cache is not None, lead=self.lead)
         self.bias_table = bias and BiasTable(bias=bias, rows=rows, group=group, keys_max=limits[1],
                                              latency=scale_latency(score_width))
         normalizer = partial(NormalizeTiles, group=group) if order == "tiles" else NormalizeRows
@@ -125,7 +126,7 @@ class AttentionEngine(wiring.Component):
             members[name] = In(stream.Signature(data.StructLayout({"data": data.ArrayLayout(shape, lanes), "last": 1})))
         if bias:
             members["bias"] = In(stream.Signature(data.StructLayout({"data": SCALED, "last": 1})))
-        if softmax.asks:
+        if softmax.asks and not cache:
             members["again"] = Out(stream.Signature(ANSWER))
         members |= {"result": Out(self.normalize.result.signature), "busy": Out(1), "done": Out(1), "error": Out(4)}
         members |= {name: Out(32) for name in COUNTERS}
@@ -324,21 +325,16 @@ class AttentionEngine(wiring.Component):
 
     def _ask(self, m: Module, sequencer: ScoreSequencer, values: ValueSequencer, readers: dict[str, FrameReader],
              accepted: Value, newest: Value) -> None:
-        """Whether a tile comes once more; none of a job with a wrong frame, whose producer may not follow."""
+        """Whether a tile comes once more: from the caches, or from its producer."""
         weights = self.weights
-        m.submodules.answer = answer = TileAnswer()
-        wiring.connect(m, answer.again, wiring.flipped(self.again))
-        broken = Array(Signal(name=f"broken_{k}") for k in range(JOBS_MAX))
+        m.d.comb += weights.asks.eq(delayed(m, sequencer.asking, self.lead + sum_latency(self.lanes) + 1, "asking"))
+        if self.cache:
+            answer_at_once(m, weights, sequencer, values)
+            return
         loads = readers["q"].error | (readers["bias"].error if "bias" in readers else 0)
-        for k, flag in enumerate(broken):
-            wrong = (loads & (newest == k)) | (readers["k"].error & (sequencer.key.job == k))
-            m.d.sync += flag.eq((flag | wrong) & ~(accepted & (newest != k)))
-        repeat = weights.repeat & ~broken[sequencer.key.job]
-        m.d.comb += [
-            weights.asks.eq(delayed(m, sequencer.asking, self.lead + sum_latency(self.lanes) + 1, "asking")),
-            answer.decided.eq(weights.decided), answer.repeat.eq(repeat), answer.last.eq(sequencer.key.job_ends),
-            sequencer.answered.eq(answer.taken), sequencer.repeat.eq(answer.repeats), values.decided.eq(weights.decided),
-            values.repeat.eq(repeat)]
+        broken = broken_jobs(
+            m, loads=loads, keys=readers["k"].error, accepted=accepted, newest=newest, at_work=sequencer.key.job)
+        answer_with_producer(m, self.again, weights, sequencer, values, broken)
 
     def _values(self, m: Module, values: ValueSequencer, source: Source) -> None:
         """A row each; weights come to the slots in the keys' order, row by row."""

@@ -19,17 +19,18 @@ class KeyTiming:
     interval: int  # from one key to the next: its chunks, the rows' turns at the exponential, or the loop
     latency: int   # from a key's last score step to the first one of its values
     slots: int     # keys that can be on their way, a power of two: a stream that never stalls finds room for each
-    answer: int    # from the last score step of a tile to the beat that tells whether it comes once more; 0 if none tells
+    answer: int    # from the last score step of a tile to the answer whether it comes once more; 0 if nobody asks
 
 
 def key_timing(*, softmax: Softmax, lanes: int, rows: int, chunks: int, score_width: int, biased: bool = False,
-               lead: int = 0) -> KeyTiming:
+               cached: bool = False, lead: int = 0) -> KeyTiming:
     """Of an engine with these parameters; keys take ``lead`` cycles to the score rows."""
     loop = softmax.rescale.LOOP
     interval = max(chunks, rows, loop)
     weights = weights_latency(score_width=score_width, weigh_latency=softmax.weigh_latency, biased=biased)
     latency = lead + sum_latency(lanes) + 1 + weights + rows
-    answer = lead + sum_latency(lanes) + 1 + TileAnswer.LATENCY + verdict_latency(
+    told = 0 if cached else TileAnswer.LATENCY
+    answer = lead + sum_latency(lanes) + 1 + told + verdict_latency(
         rows=rows, score_width=score_width, biased=biased) if softmax.asks else 0
     return KeyTiming(loop, softmax.rescale.LAG + loop, interval, latency,
                      1 << ceil_log2(-(-(2 * chunks + latency) // interval) + 2), answer)

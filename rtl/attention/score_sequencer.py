@@ -34,7 +34,8 @@ class ScoreSequencer(wiring.Component):
 
     If it ``asks``, the second time is for those tiles alone of which it is ``answered`` with ``repeat``: it waits behind the
     last key of the first time, with which ``asking`` is high. Keys open places both times, and ``key`` is a ``first`` one the
-    first time alone, a ``last`` one at the end of either; ``final`` comes with both ends of the job's last tile.
+    first time alone, a ``last`` one at the end of either; ``final`` comes with both ends of the job's last tile, ``release``
+    and ``job_left``, of the job's last tile, when it does not come once more.
     """
 
     def __init__(self, *, rows: int, group: int, chunks: int, interval: int, mask: Mask, keys_max: int, passes: int = 1,
@@ -93,7 +94,7 @@ class ScoreSequencer(wiring.Component):
             self.begins.eq(self.step & first_chunk), self.open.eq(self.begins & weighs), self.second.eq(second),
             self.ends.eq(self.step & last_chunk),
             self.final.eq(last_chunk & last_key & tile.job_ends), self.read_address.eq(Mux(bank, self.chunks, 0) + chunk),
-            self.release.eq(tile_ends), self.bank.eq(bank), self.job_left.eq(self.step & self.final),
+            self.release.eq(tile_ends), self.bank.eq(bank), self.job_left.eq(tile_ends & tile.job_ends),
             self.tile_next.eq(self.tile_available & (~active | tile_ends)),
             self.first.eq(first_key), self.key.first.eq(first_key & ~second if self.asks else first_key),
             self.key.last.eq(last_key), self.key.job_ends.eq(tile.job_ends), self.key.rows.eq(tile.rows),

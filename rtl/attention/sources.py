@@ -92,10 +92,9 @@ def cached(m: Module, cache: RowCache, reader: FrameReader, sequencer: ScoreSequ
     """Rows out of ``cache``, into which those of ``reader`` go as ``beat``."""
     of_keys = isinstance(sequencer, ScoreSequencer)
     key = sequencer.key if of_keys else sequencer.oldest
-    job_left = sequencer.job_left if of_keys else sequencer.step & sequencer.final
     m.d.comb += [
         cache.take.eq(take), cache.queries.eq(job.queries), cache.keys.eq(job.keys), cache.newest.eq(newest),
         cache.available.eq(reader.available), cache.beat.eq(beat), reader.step.eq(cache.step), reader.final.eq(cache.final),
-        cache.tile_left.eq(sequencer.release if of_keys else sequencer.tile_left), cache.job_left.eq(job_left),
+        cache.tile_left.eq(sequencer.release if of_keys else sequencer.tile_left), cache.job_left.eq(sequencer.job_left),
         cache.job.eq(key.job), cache.place.eq(key.place), cache.read_chunk.eq(sequencer.chunk)]
     return Source(cache.there, cache.data)

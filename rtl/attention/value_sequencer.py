@@ -22,10 +22,11 @@ class ValueSequencer(wiring.Component):
     earliest, and a tile begins when a bank of sums is free. ``owned`` shows the banks whose sums are complete, ``settling``
     cycles after the last step, ``ends`` what they hold; ``release`` frees them.
 
-    With a cache ``oldest`` is the key that steps next, and ``tile_left`` tells of a tile's last step.
+    With a cache ``oldest`` is the key that steps next, and ``tile_left`` tells of a tile's last step, ``job_left`` of a job's.
 
     With ``repeats``, ``decided`` tells of the latest key, the last of its tile, whether the tile comes once more: ``repeat``.
-    Then its ``close`` is not that of the tile, while ``final`` stays that of a frame. It comes before the key's weights.
+    Then its ``close`` is not that of the tile, nor its step the tile's last; ``final`` stays that of a frame. It comes before
+    the key's weights.
     """
 
     def __init__(self, *, rows: int, chunks: int, slots: int, loop: int, settling: int,
@@ -44,7 +45,8 @@ class ValueSequencer(wiring.Component):
             "open": In(1), "key": In(self.key_layout), "open_slot": Out(range(slots)), "room": Out(1), "weighed": In(1),
             "available": In(1), "step": Out(1), "final": Out(1), "slot": Out(range(slots)), "first": Out(1), "close": Out(1),
             "bank": Out(1), "chunk": Out(range(chunks)), "waits": Out(1), "oldest": Out(self.key_layout), "tile_left": Out(1),
-            "owned": Out(BANKS), "ends": Out(data.ArrayLayout(tile_end_layout(rows=rows), BANKS)), "release": In(BANKS)})
+            "job_left": Out(1), "owned": Out(BANKS),
+            "ends": Out(data.ArrayLayout(tile_end_layout(rows=rows), BANKS)), "release": In(BANKS)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -66,7 +68,8 @@ class ValueSequencer(wiring.Component):
             self.step.eq((ready != 0) & self.available & ~occupied & ~self._follows_closely(m)),
             self.waits.eq((ready != 0) & ~self.available), self.first.eq(key.first), self.close.eq(closes),
             key_ends.eq(self.step & last_chunk), tile_ends.eq(key_ends & closes),
-            self.final.eq(last_chunk & key.last & key.job_ends), self.oldest.eq(key), self.tile_left.eq(tile_ends)]
+            self.final.eq(last_chunk & key.last & key.job_ends), self.oldest.eq(key), self.tile_left.eq(tile_ends),
+            self.job_left.eq(tile_ends & key.job_ends)]
         # Keys lie in their slots long before their weights do: registers in front keep the memory out of the way of a step.
         m.d.sync += [used.eq(used + self.open - key_ends), ready.eq(ready + self.weighed - key_ends),
                      next_key.eq(get_next.data), key.eq(Mux(key_ends, next_key, get.data))]

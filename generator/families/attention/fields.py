@@ -210,7 +210,8 @@ class Limits(Part):
 class Cache(Part):
     """Keys and values kept on the chip: each comes once, with its position's job, and every later job of the sequence reads it.
 
-    Masks window and lambda: a ring behind the sinks. Others: a slot for every key. What is not written is derived.
+    So does a tile that unified_max computes anew. Masks window and lambda: a ring behind the sinks. Others: a slot for every
+    key. What is not written is derived.
     """
 
     slots: int = Field(

@@ -66,7 +66,7 @@ def cycle_engine(spec: AttentionSpec) -> CycleEngine:
     lead = leads(caches=spec.cache is not None, turns=_turns(spec), keys_max=spec.limits.keys)
     timing = key_timing(
         softmax=_softmax(spec), lanes=spec.lanes, rows=spec.tile_q, chunks=spec.chunks, score_width=spec.score_width,
-        biased=spec.bias is not None, lead=lead.keys)
+        biased=spec.bias is not None, cached=spec.cache is not None, lead=lead.keys)
     return CycleEngine(
         spec=spec, loop=timing.loop, settling=timing.settling, interval=timing.interval, key_latency=timing.latency,
         slots=timing.slots, answer=timing.answer, division=division_cycles(spec.total_width), result_latency=RESULT_LATENCY,

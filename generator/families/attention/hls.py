@@ -8,6 +8,7 @@ from tilewright.families.attention.fields import Cache
 from tilewright.families.attention.spec import PHASE_BITS, WAVE_BITS, AttentionSpec
 from tilewright.families.attention.window import LOG2E
 from tilewright.formats import IntFormat
+from tilewright.sim.golden.requantize import quantize_scale
 
 LOG2E_BITS = 16         # behind the binary point of LOG2E
 OUT_SCALE_FRACTION = 12
@@ -36,10 +37,11 @@ def hls_context(spec: AttentionSpec) -> dict[str, Any]:
             "attention_tb.cpp": "attention_tb.cpp.j2",
         },
         "vector_files": ["jobs", "q", "k", "v", *(["bias"] if spec.bias else []),
-                         *(["again"] if spec.phi is not None else []), "result"],
+                         *(["again"] if spec.tells_again else []), "result"],
         **_structure(spec),
         **_numbers(spec),
         **_softmax(spec),
+        **_made_up(spec),
         **_rotary(spec),
         **_cache(spec),
     }
@@ -63,6 +65,7 @@ def _structure(spec: AttentionSpec) -> dict[str, Any]:
         "chunks": spec.chunks,
         "passes": spec.passes,
         "asks": spec.phi is not None,
+        "tells_again": spec.tells_again,
         "all_lanes": (1 << spec.lanes) - 1,
         "limit_queries": spec.limits.queries,
         "limit_keys": spec.limits.keys,
@@ -172,18 +175,31 @@ def _softmax(spec: AttentionSpec) -> dict[str, Any]:
     }
 
 
+def _made_up(spec: AttentionSpec) -> dict[str, Any]:
+    """The testbench's own jobs, which have no tile that comes once more: scores of 0, or, where these are ``steady``, of phi.
+
+    Queries are then all 1, keys all ``steady_key``, entries of a bias 0.
+    """
+    if not spec.tells_again:
+        return {"steady": False, "made_up_multiplier": 1, "made_up_shift": 0}
+    low, high = ((spec.phi or 0) + end << spec.fraction for end in spec.window)
+    largest_bias = 3 * math.prod(spec.bias_shape) + 1 if spec.bias_shape else 0
+    if low <= 0 and largest_bias <= high:
+        return {"steady": False, "made_up_multiplier": 0, "made_up_shift": 0}
+    scale = (abs(spec.phi or 0) << spec.fraction) / spec.head_dim
+    multiplier, shift = quantize_scale(scale) if scale else (0, 0)
+    return {"steady": True, "steady_key": 1 if low + high > 0 else -1, "made_up_multiplier": multiplier, "made_up_shift": shift}
+
+
 def _weights(spec: AttentionSpec) -> dict[str, Any]:
     """How weights come about: the ``form`` names a template. With ``clamps`` a mean may leave the bounds of its values."""
     if spec.octave != "none":
         return {"form": "octaves", "clamps": False, "parabola": False, "weight_most": 2}
     if spec.phi is not None:
         low, high = (spec.phi + end << spec.fraction for end in spec.window)
-        # The testbench's own jobs have scores of 0, with a bias of up to this.
-        made_up = 3 * math.prod(spec.bias_shape) + 1 if spec.bias_shape else 0
         factor_width = spec.mantissa_bits + spec.guard_bits + 1
         return {"form": "unified", "clamps": True, "parabola": False, "weight_most": 1 << spec.rise_octaves,
                 "phi": spec.phi << spec.fraction, "window_low": low, "window_high": high,
-                "zero_within": low <= 0 and made_up <= high,
                 "rise_octaves": spec.rise_octaves, "factor_width": factor_width, "factor_one": 1 << factor_width - 1}
     if spec.passes == 1:
         return {"form": "online", "clamps": True, "parabola": False, "weight_most": 1}

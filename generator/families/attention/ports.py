@@ -24,4 +24,4 @@ def ports(spec: AttentionSpec) -> AttentionPorts:
         mask={"kind": mask.kind, "window": mask.window, "sink": mask.sink, "prefix": mask.prefix},
         cached=spec.cache is not None, limits=limits, job=job, q=elements(spec.q), k=elements(spec.k), v=elements(spec.v),
         result=elements(spec.out), bias=list(spec.bias_shape or ()), rotary=spec.rotary is not None,
-        again=spec.phi is not None)
+        again=spec.tells_again)

@@ -302,6 +302,11 @@ class AttentionSpec(Spec):
         return self.softmax.phi if "phi" in self.softmax.numbers else None
 
     @property
+    def tells_again(self) -> bool:
+        """Whether a stream tells of each tile if its keys and values come once more; a cache has them."""
+        return self.phi is not None and self.cache is None
+
+    @property
     def window(self) -> tuple[int, int]:
         """Scores above phi that a row of weights below phi may see, in natural logarithms; nothing without phi."""
         low, high = self.softmax.window

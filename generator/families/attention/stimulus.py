@@ -17,6 +17,7 @@ from tilewright.sim.golden.requantize import quantize_scale
 MAX_STEPS = 10_000      # cycles of one random case: what a bench simulates in a few seconds
 MAX_ELEMENTS = 1 << 22  # of a job's keys: a window lets short jobs have long ones
 SEQUENCE_JOBS = 4       # with a cache: so many times as many jobs, and so many of them to a sequence
+SMALL = 4  # fits every format, also where a turn makes it longer
 SPREADS = (0.5, 1.0, 2.0, 6.0)  # standard deviation of the scores, in natural logarithms
 
 
@@ -32,12 +33,16 @@ def with_result(spec: AttentionSpec, job: Job) -> Job:
 
 def turned(spec: AttentionSpec, job: Job) -> tuple[IntArray, IntArray]:
     """The queries and keys of ``job`` as they are multiplied: with rotary, turned by their positions."""
+    return turned_rows(spec, job.q, spec.q, job.keys - job.queries), turned_rows(spec, job.k, spec.k, 0)
+
+
+def turned_rows(spec: AttentionSpec, rows: IntArray, number: IntFormat, first: int) -> IntArray:
+    """``rows`` of the positions from ``first`` on, second axis, as they are multiplied."""
     if not spec.rotary:
-        return job.q, job.k
+        return rows
     steps, wave = spec.rotary_tables()
-    position = np.arange(job.keys)
-    return (rotated(job.q, position[job.keys - job.queries:], steps=steps, wave=wave, low=spec.q.low, high=spec.q.high),
-            rotated(job.k, position, steps=steps, wave=wave, low=spec.k.low, high=spec.k.high))
+    positions = np.arange(first, first + rows.shape[1])
+    return rotated(rows, positions, steps=steps, wave=wave, low=number.low, high=number.high)
 
 
 class Stimulus:
@@ -76,16 +81,32 @@ class Stimulus:
         return {"score_multiplier": multiplier, "score_shift": shift, "out_scale": out_scale}
 
     def tied(self) -> Job:
-        """Equal weights of one key or two, their mean halved: many results lie in the middle between two integers."""
+        """Equal weights of one key or two, their mean halved: many results lie in the middle between two integers.
+
+        No tile of it comes once more on the streams.
+        """
         spec = self.spec
         queries, keys = min(2, spec.limits.queries), min(2, spec.limits.keys)
         if spec.cache:
             keys = queries
         q = self.uniform(spec.q, (spec.heads, queries, spec.head_dim))
         k, v = (self.uniform(number, (spec.kv_heads, keys, spec.head_dim)) for number in (spec.k, spec.v))
+        multiplier, shift = 0, 0
+        if spec.tells_again and spec.phi:
+            q, k, multiplier, shift = self._at_phi(queries, keys)
         self.held = k, v
         bias = np.zeros(spec.bias_shape, np.int64) if spec.bias_shape else None
-        return with_result(spec, Job(q=q, k=k, v=v, score_multiplier=0, score_shift=0, out_scale=1 << 11, bias=bias))
+        return with_result(
+            spec, Job(q=q, k=k, v=v, score_multiplier=multiplier, score_shift=shift, out_scale=1 << 11, bias=bias))
+
+    def _at_phi(self, queries: int, keys: int) -> tuple[IntArray, IntArray, int, int]:
+        """One or two queries and keys whose scores are phi, all of them, and the scale with which they are."""
+        spec, phi = self.spec, self.spec.phi or 0
+        row = np.full((1, 1, spec.head_dim), SMALL, np.int64)
+        turned_row = turned_rows(spec, row, spec.q, keys - 1)  # as the last row is met, too; at position 0 a row is not turned
+        q, k = (np.concatenate([turned_row] * (count - 1) + [row], axis=1) for count in (queries, keys))
+        multiplier, shift = quantize_scale((abs(phi) << spec.fraction) / int((turned_row**2).sum()))
+        return q.repeat(spec.heads, axis=0), (k if phi > 0 else -k).repeat(spec.kv_heads, axis=0), multiplier, shift
 
     def bias(self, *, extreme: bool = False) -> IntArray | None:
         """A table that moves scores by some octaves, steadily with the distance or not; ``extreme``: so that they saturate."""

@@ -103,7 +103,7 @@ class Streaming(Schedule):
         from tilewright.families.attention.work import tile_keys
 
         again = self.again(spec, job)
-        if again is None:
+        if again is None or not spec.tells_again:
             return job.fields
         keys = again * tile_keys(spec, job.queries, job.keys)
         return job.fields | {"again_keys": int(keys.sum()), "again_last": int(keys[-1, -1])}
@@ -114,7 +114,7 @@ class Streaming(Schedule):
         again = self.again(spec, job)
         beats = {"q": pack_rows(spec, job.q), "k": pack_keys(spec, job.k, job.queries, passes=spec.passes, again=again),
                  "v": pack_keys(spec, job.v, job.queries, again=again)}
-        if again is not None:
+        if again is not None and spec.tells_again:
             beats["again"] = pack_answers(again)
         return beats | {"bias": job.bias.reshape(-1, 1)} if job.bias is not None and job.load_bias else beats
 

@@ -20,12 +20,8 @@ def octaves_of(rise: int, fraction: int) -> int:
 
 
 def window_problems(spec: "AttentionSpec") -> Iterator[Problem]:
-    """A cache; phi beyond every score, weights that vanish at the window's lower end, sums too wide for its upper one."""
+    """Phi beyond every score, weights that vanish at the window's lower end, sums too wide for its upper one."""
     softmax, fraction = spec.softmax, spec.fraction
-    if spec.cache:
-        yield Problem(("softmax", "algorithm"), (
-            "unified_max asks for keys and values once more, and with a cache nobody sends them; remove the cache, or write "
-            "online"))
     low, high = softmax.window
     if low > 0 or high < 0:
         yield Problem(("softmax", "window"), (
@@ -35,6 +31,10 @@ def window_problems(spec: "AttentionSpec") -> Iterator[Problem]:
     if abs(softmax.phi) > reach:
         yield Problem(("softmax", "phi"), (
             f"{softmax.phi} is beyond every score; with fraction {fraction} they end at {reach}: bring it there"))
+    elif softmax.phi + low >= reach:
+        yield Problem(("softmax", "window", 0), (
+            f"{low} with phi {softmax.phi} leaves no score in; with fraction {fraction} they end below {reach}: lower it to "
+            f"{reach - softmax.phi - 1}"))
     unit_bits = spec.mantissa_bits + spec.guard_bits
     vanishing = max(end for end in range(-END, 1) if -octaves_of(end, fraction) >= unit_bits)
     if low <= vanishing:
