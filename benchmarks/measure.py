@@ -2,7 +2,7 @@
 
     python benchmarks/measure.py cycles generation models simulation turnaround fresh synthesis board
     python benchmarks/measure.py attention attention_schedules attention_error attention_phi
-    python benchmarks/measure.py attention_synthesis
+    python benchmarks/measure.py attention_synthesis attention_options
 
 Wall-clock figures are from one machine and the run that the file names; ratios within a section hold better.
 """
@@ -328,18 +328,40 @@ def attention_phi() -> list[dict[str, Any]]:
     return rows
 
 
-def attention_synthesis() -> list[dict[str, Any]]:
-    """64 multipliers, one head of 64, causal, 1024 keys, on an ECP5-85F grade 6: three seeds, alone behind registers."""
+def _routed(design: Any, seeds: Sequence[int]) -> dict[str, Any]:
+    """``design`` on an ECP5-85F grade 6, alone behind registers."""
     from tilewright.devices import load_device
     from tilewright.synth import flow
 
-    design = _attention("design=attention_64", "mask=causal", "workload=[{queries: 8, keys: 8}]")
-    outcome = flow.run(design, flow.Target(load_device("ecp5-85f"), None), seeds=range(1, 4),
-                       cache=BUILD / ".cache" / "synth", results=BUILD / design.name, time_limit=3600.0, jobs=2,
-                       say=lambda text: print(text, file=sys.stderr))
+    outcome = flow.run(design, flow.Target(load_device("ecp5-85f"), None), seeds=seeds, cache=BUILD / ".cache" / "synth",
+                       results=BUILD / design.name, time_limit=3600.0, jobs=2, say=lambda text: print(text, file=sys.stderr))
     payload = outcome.payload()
     kept = ("fmax_mhz", "fmax_median_mhz", "lut", "ff", "dsp", "bram", "carry", "blocks", "critical_path")
-    return [{name: payload[name] for name in kept}]
+    return {name: payload[name] for name in kept}
+
+
+def attention_synthesis() -> list[dict[str, Any]]:
+    """64 multipliers, one head of 64, causal, 1024 keys, on an ECP5-85F grade 6: three seeds, alone behind registers."""
+    return [_routed(_attention("design=attention_64", "mask=causal", "workload=[{queries: 8, keys: 8}]"), range(1, 4))]
+
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "order: tiles": ("engine.order=tiles",),
+    "bias of reach 32": ("bias={reach: 32}",),
+    "rotary": ("rotary={}",),
+    "cache, ring of 128 and 4 sinks, 8 bits": ("mask={kind: lambda, sink: 4, window: 124}", "cache={}"),
+    "fused2d, 4 x 4": ("engine={schedule: fused2d, tile_q: 4, cols: 4}", "softmax.algorithm=online"),
+    "window_ring, 4 cores of 8 lanes": ("engine={schedule: window_ring, lanes: 8}", "mask={kind: window, window: 4}"),
+}
+
+
+def attention_options() -> list[dict[str, Any]]:
+    """The engine of `attention_synthesis` with one option more each, and two other schedules: seed 1, a hint of what they cost."""
+    rows = []
+    for number, (option, overrides) in enumerate(OPTIONS.items()):
+        design = _attention(f"design=attention_option_{number}", "mask=causal", "workload=[{queries: 8, keys: 8}]", *overrides)
+        rows.append({"option": option, **_routed(design, (1,))})
+    return rows
 
 
 SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
@@ -347,7 +369,7 @@ SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "fresh": fresh, "synthesis": synthesis, "board": board, "attention": attention,
     "attention_schedules": attention_schedules, "attention_error": attention_error,
     "attention_phi": attention_phi,
-    "attention_synthesis": attention_synthesis}
+    "attention_synthesis": attention_synthesis, "attention_options": attention_options}
 
 
 def main() -> int:
