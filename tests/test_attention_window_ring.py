@@ -26,7 +26,8 @@ from tilewright.verify import verify
 
 MASKS: dict[str, dict[str, Any]] = {  # fewer cores than an interval has cycles, one, more than there are in its power of two
     "window": {"kind": "window", "window": 3}, "own_key": {"kind": "window", "window": 1},
-    "lambda": {"kind": "lambda", "sink": 2, "window": 4}, "many_sinks": {"kind": "lambda", "sink": 7, "window": 2}}
+    "band": {"kind": "window", "window": 4, "lookahead": 3}, "lambda": {"kind": "lambda", "sink": 2, "window": 4},
+    "many_sinks": {"kind": "lambda", "sink": 7, "window": 2, "lookahead": 5}}
 HEADS = {"mha": (2, 2), "gqa": (6, 2), "mqa": (3, 1)}  # heads, kv_heads
 CHUNKS = {"one": (4, 4), "fewer_than_interval": (6, 2), "many": (16, 2)}  # head_dim, lanes
 FORMATS = {

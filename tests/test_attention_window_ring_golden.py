@@ -21,7 +21,9 @@ from tilewright.sim.golden.attention_window_ring import ring_keys, window_ring_a
 
 MASKS: dict[str, dict[str, Any]] = {
     "own_key": {"kind": "window", "window": 1}, "window": {"kind": "window", "window": 4},
-    "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "many_sinks": {"kind": "lambda", "sink": 5, "window": 1}}
+    "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "many_sinks": {"kind": "lambda", "sink": 5, "window": 1},
+    "band": {"kind": "window", "window": 3, "lookahead": 2},
+    "ahead": {"kind": "lambda", "sink": 2, "window": 1, "lookahead": 4}}
 SHAPES = [(1, 1), (1, 9), (5, 5), (6, 11), (9, 12), (2, 3)]  # queries, keys
 
 
@@ -71,7 +73,7 @@ def test_golden_equals_cores_that_keep_big_integers(data: st.DataObject) -> None
 @pytest.mark.parametrize("name", MASKS)
 def test_cores_hold_the_keys_that_a_query_sees(name: str) -> None:
     mask = Mask.model_validate(MASKS[name])
-    keys, held = ring_keys(mask, np.arange(14))
+    keys, held = ring_keys(mask, np.arange(14), 14)
     for position in range(14):
         assert sorted(keys[position, held[position]]) == np.flatnonzero(visible(mask, position, np.arange(14))).tolist()
 

@@ -20,10 +20,11 @@ Builds = Callable[[str], tuple[Path, list[Case], Run]]
 DESIGNS: dict[str, dict[str, Any]] = {
     "grouped_lambda": {
         "model": {"head_dim": 12, "heads": 4, "kv_heads": 2}, "engine": {"lanes": 3},
-        "mask": {"kind": "lambda", "sink": 2, "window": 3}, "softmax": {"mantissa_bits": 8, "guard_bits": 8},
+        "mask": {"kind": "lambda", "sink": 2, "window": 3, "lookahead": 4}, "softmax": {"mantissa_bits": 8, "guard_bits": 8},
         "numbers": {"q": "int16", "k": "int16", "v": "int16", "out": "int16"}},
     "window": {
-        "model": {"head_dim": 4, "heads": 2, "kv_heads": 2}, "engine": {"lanes": 4}, "mask": {"kind": "window", "window": 6},
+        "model": {"head_dim": 4, "heads": 2, "kv_heads": 2}, "engine": {"lanes": 4},
+        "mask": {"kind": "window", "window": 6, "lookahead": 5},
         "softmax": {"fraction": 12, "mantissa_bits": 15, "guard_bits": 1, "table_bits": 8},
         "numbers": {"q": "int8", "k": "int4", "v": "int4", "out": "int8"}},
     "own_key": {
