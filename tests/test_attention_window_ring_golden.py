@@ -265,6 +265,8 @@ def test_summary_tells_what_the_ring_comes_to() -> None:
     found = dict(spec().summary())
     assert found["engine"] == "window_ring, 5 cores x 4 lanes, a query every 4 cycles"
     assert found["buffers"] == "1.2 kbit: keys and values 1.2"
+    assert dict(schedule_of(of := spec(mask=MASKS["band"])).portrait(of).facts)["Mask"] == (
+        "window: a query sees the 3 keys up to its own position, and the 2 behind that")
 
 
 def test_the_cycle_model_takes_an_interval_for_each_query_whatever_the_window() -> None:

@@ -84,12 +84,12 @@ def drawn(seed: int) -> Design:
     while True:
         kv_heads, group = one_of(1, 1, 2, 3), one_of(1, 1, 2, 4, 8)
         kind = one_of("none", "causal", "window", "lambda", "prefix")
+        cache = one_of({}, {"cache": {}}, {"cache": {"bits": 4}})
         numbers = {"window": one_of(1, 2, 5, 9), "sink": one_of(1, 2, 4), "prefix": one_of(1, 3, 10),
-                   "lookahead": one_of(0, 1, 4, 30)}
+                   "lookahead": 0 if cache else one_of(4, 30, 1, 0)}
         asked = {"window": ("window", "lookahead"), "lambda": ("sink", "window", "lookahead"), "prefix": ("prefix",)}
         queries = one_of(3, 16, 40)
         formats = {name: one_of("int4", "int8", "int8", "int16") for name in ("q", "k", "v", "out")}
-        cache = one_of({}, {"cache": {}}, {"cache": {"bits": 4}})
         try:
             return parsed({
                 "model": {"head_dim": one_of(4, 6, 8, 12, 16, 32, 64), "heads": kv_heads * group, "kv_heads": kv_heads},
