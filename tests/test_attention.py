@@ -23,6 +23,8 @@ from tilewright.sim.golden.attention import attention, attention_reference, floa
 MASKS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 3},
     "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "prefix": {"kind": "prefix", "prefix": 4},
+    "band": {"kind": "window", "window": 3, "lookahead": 2},
+    "lambda_ahead": {"kind": "lambda", "sink": 2, "window": 2, "lookahead": 3},
 }
 SEES = {  # once more, in words of one query at i and one key at j
     "none": lambda i, j: True,
@@ -30,6 +32,8 @@ SEES = {  # once more, in words of one query at i and one key at j
     "window": lambda i, j: i - 3 < j <= i,
     "lambda": lambda i, j: j <= i and (j < 2 or j > i - 3),
     "prefix": lambda i, j: j < 4 or j <= i,
+    "band": lambda i, j: -3 < j - i <= 2,
+    "lambda_ahead": lambda i, j: j - i <= 3 and (j < 2 or j - i > -2),
 }
 POSITIONED = sorted(set(MASKS) - {"none"})
 
@@ -155,7 +159,7 @@ def test_a_query_that_sees_no_key_gives_0(name: str) -> None:
     scales = parameters(of, score_multiplier=9000, score_shift=18)
     result = attention(*arrays, **scales)
     assert result.tolist() == reference(of, arrays, scales)
-    assert name == "prefix" or not result[:, :4].any()
+    assert name == "prefix" or not result[:, :4 - of.mask.lookahead].any()
     assert (result[:, 4:] != 0).any(axis=2).all()
 
 

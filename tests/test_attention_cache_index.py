@@ -149,6 +149,9 @@ LAMBDA = {"kind": "lambda", "sink": 4, "window": 60}
        f"rotary.positions: cache_index with mask {kind}, which forgets no key: places are positions; write original, or mask "
        "window or lambda")
       for kind, mask in (("none", "none"), ("causal", "causal"), ("prefix", {"kind": "prefix", "prefix": 3}))),
+    ({"rotary": BY_PLACE, "mask": LAMBDA | {"lookahead": 3}, "engine": {"tile_q": 1}},
+     "rotary.positions: cache_index with mask.lookahead 3, where a query is not the last of the keys that it sees; write "
+     "original, or remove the lookahead"),
     ({"rotary": BY_PLACE, "mask": LAMBDA},
      "engine.tile_q: 4 with rotary.positions cache_index, where the rows of a tile share each turned key, and "
      "heads / kv_heads 1: a tile has 4 positions; write 1"),

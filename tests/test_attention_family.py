@@ -35,7 +35,8 @@ limits: {{queries: 12, keys: 20}}
 workload: [{{queries: 3, keys: 5}}, {{queries: 1, keys: 9}}]
 """
 MASKS = ("{kind: none}", "{kind: causal}", "{kind: window, window: 3}", "{kind: lambda, sink: 2, window: 3}",
-         "{kind: prefix, prefix: 4}")
+         "{kind: prefix, prefix: 4}", "{kind: window, window: 3, lookahead: 2}",
+         "{kind: lambda, sink: 2, window: 1, lookahead: 4}")
 SHAPES = ((1, 1), (3, 5), (5, 5), (7, 20), (12, 12))
 
 

@@ -25,7 +25,8 @@ from tilewright.spec import json_schema
 
 MASKS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 3},
-    "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "prefix": {"kind": "prefix", "prefix": 4}}
+    "lambda": {"kind": "lambda", "sink": 2, "window": 3}, "prefix": {"kind": "prefix", "prefix": 4},
+    "band": {"kind": "window", "window": 3, "lookahead": 2}}
 PUBLISHED = [(1, 2.01314, 0.8896), (4, 29.7004, 0.9648), (16, 465.166, 0.9856), (64, 7402.50, 0.9910)]
 
 

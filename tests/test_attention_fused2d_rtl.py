@@ -29,7 +29,8 @@ from tilewright.verify import verify
 ARGUMENTS = ("q", "k", "v", "score_multiplier", "score_shift", "out_scale")
 MASKS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 5},
-    "lambda": {"kind": "lambda", "sink": 2, "window": 4}, "prefix": {"kind": "prefix", "prefix": 3}}
+    "lambda": {"kind": "lambda", "sink": 2, "window": 4, "lookahead": 3}, "prefix": {"kind": "prefix", "prefix": 3},
+    "band": {"kind": "window", "window": 3, "lookahead": 4}}
 HEADS = {  # heads, kv_heads, tile_q: groups of one; a tile of whole groups, no powers of two; a group of whole tiles
     "mha": (1, 1, 4), "whole_groups": (9, 3, 6), "whole_tiles": (4, 1, 2), "one_row": (2, 1, 1)}
 SHAPES = {"square": (4, 4), "one_column": (6, 1), "odd": (5, 3), "wide": (4, 16)}  # head_dim, cols
@@ -59,7 +60,11 @@ lambda mha square mixed short
 causal whole_tiles one_column int8 fine
 none one_row wide int8 fine
 lambda whole_groups one_column int8 fine
-prefix whole_tiles odd int8 fine""".splitlines()]
+prefix whole_tiles odd int8 fine
+band mha square wide coarse
+band whole_tiles wide mixed fine
+band whole_groups odd int8 short
+band one_row one_column wide fine""".splitlines()]
 PLAIN = {"mask": "causal", "heads": "mha", "shape": "square", "formats": "int8", "widths": "fine"}
 
 

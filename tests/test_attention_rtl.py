@@ -20,7 +20,9 @@ from tilewright.verify import verify
 # Sizes are small, so that pipelines, banks and slots are never long in the same state.
 MASKS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 5},
-    "lambda": {"kind": "lambda", "sink": 2, "window": 4}, "prefix": {"kind": "prefix", "prefix": 3}}
+    "lambda": {"kind": "lambda", "sink": 2, "window": 4}, "prefix": {"kind": "prefix", "prefix": 3},
+    "band": {"kind": "window", "window": 3, "lookahead": 4}}
+BAND_WITH_SINKS = {"kind": "lambda", "sink": 3, "window": 2, "lookahead": 3}  # of a band where heads share keys
 HEADS = {  # heads, kv_heads, tile_q: groups of one; a tile of whole groups, no powers of two; a group of whole tiles
     "mha": (1, 1, 4), "whole_groups": (9, 3, 6), "whole_tiles": (8, 1, 2)}
 CHUNKS = {"one": (4, 4), "fewer_than_rows": (6, 2), "many": (16, 2)}  # head_dim, lanes
@@ -42,7 +44,9 @@ FACTORS: dict[str, tuple[str, ...]] = {
 
 
 def is_legal(row: Mapping[str, str]) -> bool:
-    """Whether the two orders of a row's beats differ, and places are no positions."""
+    """Whether the two orders of a row's beats differ, places are no positions, and no cache would have to look ahead."""
+    if row["cache"] != "no_cache" and row["mask"] == "band":
+        return False
     if row["rotary"] == "by_place" and (row["mask"] not in ("window", "lambda") or row["heads"] != "whole_tiles"):
         return False
     return row["order"] == "rows" or not (row["heads"] == "whole_tiles" or (row["heads"], row["chunks"]) == ("mha", "one"))
@@ -54,6 +58,7 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40,
     cache = CACHES[row["cache"]]
     jobs = jobs or (JOBS if cache is None else SEQUENCE)
     heads, kv_heads, tile_q = HEADS[row["heads"]]
+    mask = BAND_WITH_SINKS if row["mask"] == "band" and heads > kv_heads else MASKS[row["mask"]]
     head_dim, lanes = CHUNKS[row["chunks"]]
     fraction, mantissa_bits, guard_bits, table_bits = WIDTHS[row["widths"]]
     bias, rotary = BIASES[row["bias"]], ROTARIES[row["rotary"]]
@@ -61,7 +66,7 @@ def design_of(row: Mapping[str, str], *, queries: int = 9, keys: int = 40,
         **({"bias": {**bias, **({"per_head": False} if heads == 1 else {})}} if bias else {}),
         **({"rotary": rotary} if rotary else {}),
         "design": "pairs", "family": "attention", "model": {"head_dim": head_dim, "heads": heads, "kv_heads": kv_heads},
-        "engine": {"tile_q": tile_q, "lanes": lanes, "order": row["order"]}, "mask": MASKS[row["mask"]],
+        "engine": {"tile_q": tile_q, "lanes": lanes, "order": row["order"]}, "mask": mask,
         "softmax": softmax(row["algorithm"], fraction=fraction, mantissa_bits=mantissa_bits, guard_bits=guard_bits,
                            table_bits=table_bits),
         "numbers": dict(zip(("q", "k", "v", "out"), FORMATS[row["formats"]], strict=True)),

@@ -33,7 +33,7 @@ DESIGNS: dict[str, dict[str, Any]] = {
         "model": {"head_dim": 4, "heads": 2, "kv_heads": 2}, "engine": {"tile_q": 2, "cols": 4},
         "mask": {"kind": "prefix", "prefix": 5}, "limits": {"queries": 9, "keys": 40}},
     "window": {
-        "model": {"head_dim": 4}, "engine": {"tile_q": 4, "cols": 4}, "mask": {"kind": "window", "window": 6},
+        "model": {"head_dim": 4}, "engine": {"tile_q": 4, "cols": 4}, "mask": {"kind": "window", "window": 6, "lookahead": 5},
         "limits": {"queries": 20, "keys": 40}},
 }
 

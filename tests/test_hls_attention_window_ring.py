@@ -20,14 +20,17 @@ Builds = Callable[[str], tuple[Path, list[Case], Run]]
 DESIGNS: dict[str, dict[str, Any]] = {
     "grouped_lambda": {
         "model": {"head_dim": 12, "heads": 4, "kv_heads": 2}, "engine": {"lanes": 3},
-        "mask": {"kind": "lambda", "sink": 2, "window": 3}, "softmax": {"mantissa_bits": 8, "guard_bits": 8},
+        "mask": {"kind": "lambda", "sink": 2, "window": 3, "lookahead": 4}, "softmax": {"mantissa_bits": 8, "guard_bits": 8},
         "numbers": {"q": "int16", "k": "int16", "v": "int16", "out": "int16"}},
-    "window": {
-        "model": {"head_dim": 4, "heads": 2, "kv_heads": 2}, "engine": {"lanes": 4}, "mask": {"kind": "window", "window": 6},
+    "band": {
+        "model": {"head_dim": 4, "heads": 2, "kv_heads": 2}, "engine": {"lanes": 4},
+        "mask": {"kind": "window", "window": 3, "lookahead": 5},
+        "softmax": {"mantissa_bits": 8, "guard_bits": 5},
+        "numbers": {"q": "int8", "k": "int8", "v": "int8", "out": "int16"}},
+    "own_key": {
+        "model": {"head_dim": 6, "heads": 3, "kv_heads": 1}, "engine": {"lanes": 2}, "mask": {"kind": "window", "window": 1},
         "softmax": {"fraction": 12, "mantissa_bits": 15, "guard_bits": 1, "table_bits": 8},
         "numbers": {"q": "int8", "k": "int4", "v": "int4", "out": "int8"}},
-    "own_key": {
-        "model": {"head_dim": 6, "heads": 3, "kv_heads": 1}, "engine": {"lanes": 2}, "mask": {"kind": "window", "window": 1}},
 }
 FILES = {"attention.h", "attention_cores.h", "attention.cpp", "attention_tb.cpp"}
 
@@ -85,7 +88,7 @@ def test_a_row_in_the_wrong_core_is_noticed(built: Builds) -> None:
 
 
 def test_files_are_those_of_the_ring_and_name_no_other_schedule(built: Builds) -> None:
-    hls, _, _ = built("window")
+    hls, _, _ = built("band")
     own = {path.name for path in hls.iterdir() if path.name.startswith("attention")}
     assert own >= FILES and {name for name in own if name.endswith((".h", ".cpp"))} == FILES
     assert not any(re.search(r"tile_t|ROWS", (hls / name).read_text()) for name in FILES)

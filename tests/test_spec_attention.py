@@ -172,6 +172,15 @@ def test_a_mask_is_a_word_or_a_mapping() -> None:
     assert not spec().mask.needs_positions and spec().mask.numbers == {}
 
 
+def test_a_lookahead_is_a_number_of_the_mask_where_there_is_one() -> None:
+    band = spec(mask={"kind": "window", "window": 9, "lookahead": 8})
+    assert band.mask.numbers == {"window": 9, "lookahead": 8}
+    assert dict(band.summary())["mask"] == "window, window 9, lookahead 8"
+    assert "mask:\n  kind: window\n  window: 9\n  lookahead: 8\nsoftmax:" in canonical(band)
+    none = spec(mask={"kind": "window", "window": 9, "lookahead": 0})
+    assert none == spec(mask={"kind": "window", "window": 9}) and "lookahead" not in canonical(none)
+
+
 # -- refusals ------------------------------------------------------------------------------------------
 
 def unified(**softmax: Any) -> dict[str, Any]:
@@ -208,8 +217,8 @@ REFUSED: list[tuple[Any, ...]] = [  # blocks, texts
     ({"engine": {"rows": 4}}, "unknown key 'rows' in engine; known are schedule, tile_q, lanes, order, cols"),
     ({"model": {"head_dim": 3}}, "model.head_dim: 3 is not an integer from 4 to 256"),
     ({"model": {"heads": 65}}, "model.heads: 65 is not an integer from 1 to 64"),
-    ({"mask": "casual"}, "mask: 'casual' is not one of none, causal or a mapping of kind, window, sink, prefix; "
-                         "did you mean 'causal'?"),
+    ({"mask": "casual"}, "mask: 'casual' is not one of none, causal or a mapping of kind, window, lookahead, sink, "
+                         "prefix; did you mean 'causal'?"),
     ({"mask": {}}, "key 'kind' is missing in mask; one of none, causal, window, lambda, prefix"),
     ({"mask": {"kind": "band"}}, "mask.kind: 'band' is not one of none, causal, window, lambda, prefix"),
     ({"mask": "window"}, "mask.window: there is no window for kind window; write 1 or more"),
@@ -223,6 +232,15 @@ REFUSED: list[tuple[Any, ...]] = [  # blocks, texts
     ({"mask": {"kind": "none", "prefix": 9}},
      "mask.prefix: 9 with kind none, which has no prefix; remove it, or write kind: prefix"),
     ({"mask": {"kind": "window", "window": 65537}}, "mask.window: 65537 is not an integer from 0 to 65536"),
+    ({"mask": {"kind": "window", "window": 4, "lookahead": 65537}},
+     "mask.lookahead: 65537 is not an integer from 0 to 65536"),
+    ({"mask": {"kind": "window", "lookahead": 4}}, "mask.window: there is no window for kind window; write 1 or more"),
+    ({"mask": {"kind": "causal", "lookahead": 4}},
+     "mask.lookahead: 4 with kind causal, which has no lookahead; remove it, or write kind: window or lambda"),
+    ({"mask": {"kind": "prefix", "prefix": 4, "lookahead": 1}},
+     "mask.lookahead: 1 with kind prefix, which has no lookahead; remove it, or write kind: window or lambda"),
+    ({"mask": {"kind": "lambda", "sink": 1, "window": 4, "lookahead": 3}, "cache": {}},
+     "mask.lookahead: 3 with a cache, to which keys behind a query come with a later job; remove it, or the cache"),
     ({"softmax": {"fraction": 8, "table_bits": 8}},
      "softmax.table_bits: 8 leaves nothing to interpolate of fraction 8; lower it to 7"),
     ({"softmax": {"mantissa_bits": 15}},

@@ -11,15 +11,16 @@ SETTLING = 3  # cycles from a job, or from a tile that was taken, to the next ti
 class Mask:
     """Which keys j a query at position i of the key axis sees.
 
-    "none": every one. "causal": j <= i. "window": i - window < j <= i. "lambda": j <= i and (j < sink or j > i - window).
-    "prefix": j < prefix or j <= i. Numbers that a kind does not name are 0.
+    "none": every one. "causal": j <= i. "window": i - window < j <= i + lookahead. "prefix": j < prefix or j <= i.
+    "lambda": j <= i + lookahead and (j < sink or j > i - window). Numbers that a kind does not name are 0.
     """
 
-    def __init__(self, kind: str, *, window: int = 0, sink: int = 0, prefix: int = 0) -> None:
+    def __init__(self, kind: str, *, window: int = 0, lookahead: int = 0, sink: int = 0, prefix: int = 0) -> None:
         if kind not in MASKS:
             raise ValueError(f"mask must be one of {', '.join(MASKS)}, not {kind!r}")
         self.kind = kind
         self.window = window
+        self.lookahead = lookahead
         self.sink = sink
         self.prefix = prefix
 
@@ -37,8 +38,9 @@ class Mask:
             return past
         if self.kind == "prefix":
             return past | (key < self.prefix)
+        within = ahead >= -self.lookahead if self.lookahead else past
         near = ahead < self.window
-        return past & (near if self.kind == "window" else near | (key < self.sink))
+        return within & (near if self.kind == "window" else near | (key < self.sink))
 
 
 def ahead_shape(keys_max: int) -> Shape:
@@ -147,6 +149,11 @@ class TileWalker(wiring.Component):
             first = Mux(low[-1], 0, low)
         if mask.kind == "lambda":
             leaps = low > mask.sink
+        if mask.lookahead:
+            end = Signal.like(tile.last)
+            m.d.sync += end.eq(keys - 1)
+            reach = position + count + (mask.lookahead - 1)
+            last = Mux(reach < end, reach, end)
         if mask.kind == "prefix":
             seen = Signal.like(keys)
             m.d.sync += seen.eq(Mux(keys < mask.prefix, keys, mask.prefix) - 1)

@@ -60,10 +60,10 @@ class AttentionPorts:
     """Ports of the engine: all that a bench needs to know about a design.
 
     ``module`` is the Verilog module with the ``stream`` ports. ``mask`` has the kind of the mask and the numbers window,
-    sink and prefix, 0 where the kind has none; ``cached`` tells of an engine that keeps keys and values. ``job`` maps the
-    fields of a job to their widths, in the order of the columns of ``jobs.txt``; ``limits`` has the largest legal queries
-    and keys; ``bias``, of the table of a bias, how many heads have one and its entries; ``rotary``, whether positions turn
-    queries and keys; ``again``, whether a stream of that name tells of each tile if its keys and values come once more.
+    lookahead, sink and prefix, 0 where the kind has none; ``cached`` tells of an engine that keeps keys and values. ``job``
+    maps the fields of a job to their widths, in the order of the columns of ``jobs.txt``; ``limits`` has the largest legal
+    queries and keys; ``bias``, of the table of a bias, how many heads have one and its entries; ``rotary``, whether positions
+    turn queries and keys; ``again``, whether a stream of that name tells of each tile if its keys and values come once more.
     """
 
     design: str
@@ -123,8 +123,8 @@ class AttentionPorts:
         return self.schedule == "window_ring"
 
     @property
-    def cores(self) -> int:
-        """Of a ring."""
+    def past(self) -> int:
+        """Of a ring: the keys up to its own position that a query sees."""
         return int(self.mask["sink"]) + int(self.mask["window"])
 
     def to_json(self) -> str:
@@ -145,14 +145,15 @@ class AttentionPorts:
         first = tile * self.tile_q
         last = min(first + self.tile_q, job.queries * self.group) - 1
         low, high = (row // self.group + job.keys - job.queries for row in (first, last))
-        kind, window, sink, prefix = self.mask["kind"], *(int(self.mask[name]) for name in ("window", "sink", "prefix"))
+        kind, numbers = self.mask["kind"], ("window", "lookahead", "sink", "prefix")
+        window, lookahead, sink, prefix = (int(self.mask[name]) for name in numbers)
         if kind == "none":
             return job.keys
         if kind == "prefix":
             return max(min(prefix, job.keys), high + 1)
         if kind == "causal":
             return high + 1
-        return high + 1 - max(0, low - window + 1 - sink)  # the window's sink is 0
+        return min(high + 1 + lookahead, job.keys) - max(0, low - window + 1 - sink)  # the window's sink is 0
 
     def tiles(self, job: Job) -> int:
         """Tiles of a kv head."""
@@ -167,7 +168,7 @@ class AttentionPorts:
         if stream == "again":
             return self.kv_heads * self.tiles(job) if self.again else 0
         if self.is_ring:
-            return self.kv_heads * (min(job.keys - job.queries + 1, self.cores) + job.queries - 1) * self.chunks
+            return self.kv_heads * (min(job.keys - job.queries + 1, self.past) + job.queries - 1) * self.chunks
         if self.cached:
             return self.kv_heads * job.queries * self.chunks
         keys = self.kv_heads * sum(self.tile_keys(job, tile) for tile in range(self.tiles(job)))

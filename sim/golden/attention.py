@@ -58,6 +58,8 @@ class Mask(Protocol):
     @property
     def window(self) -> int: ...
     @property
+    def lookahead(self) -> int: ...
+    @property
     def sink(self) -> int: ...
     @property
     def prefix(self) -> int: ...
@@ -66,15 +68,15 @@ class Mask(Protocol):
 def visible(mask: Mask, position: ArrayLike, key: ArrayLike) -> NDArray[np.bool_]:
     """Whether a query at ``position`` of the key axis sees ``key``; the two broadcast together."""
     i, j = np.broadcast_arrays(np.asarray(position, np.int64), np.asarray(key, np.int64))
-    past, near = j <= i, j > i - mask.window
+    past, within, near = j <= i, j <= i + mask.lookahead, j > i - mask.window
     if mask.kind == "none":
         return np.ones(i.shape, bool)
     if mask.kind == "causal":
         return past
     if mask.kind == "window":
-        return past & near
+        return within & near
     if mask.kind == "lambda":
-        return past & ((j < mask.sink) | near)
+        return within & ((j < mask.sink) | near)
     if mask.kind == "prefix":
         return past | (j < mask.prefix)
     raise ValueError(f"mask must be one of none, causal, window, lambda, prefix, not {mask.kind!r}")
@@ -89,9 +91,12 @@ def tile_keys(mask: Mask, first: int, last: int, keys: int) -> list[int]:
         return list(range(keys))
     if mask.kind == "prefix":
         return list(range(max(min(mask.prefix, keys), last + 1)))
-    start = 0 if mask.kind == "causal" else max(0, first - mask.window + 1)
+    if mask.kind == "causal":
+        return list(range(last + 1))
+    stop = min(last + mask.lookahead + 1, keys)
+    start = max(0, first - mask.window + 1)
     sinks = min(mask.sink, start) if mask.kind == "lambda" else 0
-    return [*range(min(sinks, last + 1)), *range(start, last + 1)]
+    return [*range(min(sinks, stop)), *range(start, stop)]
 
 
 def attention(

@@ -1,8 +1,8 @@
 """Golden model of window attention on a ring of cores: every key that a query sees at once, none before the other.
 
-A query at position i sees at most ``cores`` keys, all of which are there: the ``window`` keys up to its own, and with mask
-"lambda" the first ``sink``. Over them, with scores ``x`` and ``exp(x / 2**fraction) = m * 2**n`` as in
-:mod:`tilewright.sim.golden.attention` with the octave below:
+A query at position i sees at most ``cores`` keys, all of which are there: the ``window`` keys up to its own and the
+``lookahead`` behind that, and with mask "lambda" the first ``sink``. Over them, with scores ``x`` and
+``exp(x / 2**fraction) = m * 2**n`` as in :mod:`tilewright.sim.golden.attention` with the octave below:
 
 - ``E = max(n)``, ``w = (m << guard_bits) >> (E - n)``;
 - ``l = sum(w)`` and, for each element, ``O = sum(w * v)``.
@@ -27,14 +27,14 @@ IntArray = NDArray[np.int64]
 BLOCK_ELEMENTS = 1 << 22  # of keys that are gathered at once
 
 
-def ring_keys(mask: Mask, position: ArrayLike) -> tuple[IntArray, NDArray[np.bool_]]:
-    """(positions, cores): the key in each core when the query at each position comes, and whether it has one."""
+def ring_keys(mask: Mask, position: ArrayLike, length: int) -> tuple[IntArray, NDArray[np.bool_]]:
+    """(positions, cores): of ``length`` keys, that in each core for the query at each position, and whether it has one."""
     at = np.asarray(position, np.int64)[:, None]
     sinks = mask.sink if mask.kind == "lambda" else 0
     fixed = np.broadcast_to(np.arange(sinks), (at.shape[0], sinks))
-    recent = at - np.arange(mask.window)[::-1]
-    keys = np.concatenate([fixed, recent], axis=1)
-    held = np.concatenate([fixed <= at, recent >= sinks], axis=1)
+    band = at + np.arange(1 - mask.window, mask.lookahead + 1)
+    keys = np.concatenate([fixed, band], axis=1)
+    held = np.concatenate([fixed <= at + mask.lookahead, band >= sinks], axis=1) & (keys < length)
     return np.where(held, keys, 0), held
 
 
@@ -57,10 +57,10 @@ def window_ring_attention(
         raise ValueError(f"{count} queries, but {length} keys")
     grouped = queries.reshape(kv_heads, heads // kv_heads, count, head_dim)
     result = np.empty_like(grouped)
-    block = max(1, BLOCK_ELEMENTS // (heads * head_dim * (mask.window + mask.sink)))
+    block = max(1, BLOCK_ELEMENTS // (heads * head_dim * (mask.window + mask.lookahead + mask.sink)))
     for start in range(0, count, block):
         rows = slice(start, min(start + block, count))
-        key, held = ring_keys(mask, np.arange(rows.start, rows.stop) + length - count)
+        key, held = ring_keys(mask, np.arange(rows.start, rows.stop) + length - count, length)
         # h kv head, g head of its group, p position, c core, d element; sums of products stay below 2**53.
         dots = np.einsum("hgpd,hpcd->hgpc", grouped[:, :, rows].astype(np.float64), keys[:, key].astype(np.float64))
         scaled = requantize(dots.astype(np.int64), multiplier=score_multiplier, shift=score_shift, low=-SCORE_HIGH - 1,
@@ -117,14 +117,18 @@ def window_ring_reference(
 
     for kv_head, (head_keys, head_values) in enumerate(zip(keys, values, strict=True)):
         fixed: list[tuple[list[int], list[int]]] = []
-        ring: dict[int, tuple[list[int], list[int]]] = {}
-        for position, pair in enumerate(zip(head_keys, head_values, strict=True)):
-            if position < sinks:
-                fixed.append(pair)
-            else:
-                ring[position % mask.window] = pair
+        ring: list[tuple[list[int], list[int]]] = []  # the latest pair is the last
+        pairs = enumerate(zip(head_keys, head_values, strict=True))
+        come = 0
+        for position in range(length):
+            while come < min(position + mask.lookahead + 1, length):
+                come += 1
+                number, pair = next(pairs)
+                (fixed if number < sinks else ring).append(pair)
+            while len(ring) > mask.window + come - 1 - position:
+                ring.pop(0)
             row = position - (length - count)
             for member in range(group if row >= 0 else 0):
                 head = kv_head * group + member
-                result[head][row] = attend(queries[head][row], [*fixed, *ring.values()])
+                result[head][row] = attend(queries[head][row], [*fixed, *ring])
     return result

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 from tilewright.families.attention.cache import cache_problems
 from tilewright.families.attention.cache_index import cache_index_problems
-from tilewright.families.attention.fields import ENGINE_FIELDS, MASK_NUMBERS, MAX_TILE_Q, MAX_WEIGHT_BITS, SOFTMAX_NUMBERS
+from tilewright.families.attention.fields import (
+    ENGINE_FIELDS,
+    MASK_NUMBERS,
+    MAX_TILE_Q,
+    MAX_WEIGHT_BITS,
+    RINGS,
+    SOFTMAX_NUMBERS,
+)
 from tilewright.families.attention.fused2d_fields import fused_problems
 from tilewright.families.attention.window import window_problems
 from tilewright.families.attention.window_ring_fields import ring_problems
@@ -86,6 +93,13 @@ def _mask_problems(spec: "AttentionSpec") -> Iterator[Problem]:
             kinds = " or ".join(kind for kind, numbers in MASK_NUMBERS.items() if name in numbers)
             yield Problem(("mask", name), (
                 f"{value} with kind {spec.mask.kind}, which has no {name}; remove it, or write kind: {kinds}"))
+    lookahead = spec.mask.lookahead
+    if lookahead and spec.mask.kind not in RINGS:
+        yield Problem(("mask", "lookahead"), (
+            f"{lookahead} with kind {spec.mask.kind}, which has no lookahead; remove it, or write kind: {' or '.join(RINGS)}"))
+    elif lookahead and spec.cache:
+        yield Problem(("mask", "lookahead"), (
+            f"{lookahead} with a cache, to which keys behind a query come with a later job; remove it, or the cache"))
 
 
 def _bias_problems(spec: "AttentionSpec") -> Iterator[Problem]:

@@ -24,7 +24,7 @@ TABLE = ("mantissa_bits", "guard_bits", "table_bits")
 SOFTMAX_NUMBERS: dict[str, tuple[str, ...]] = {  # what each algorithm asks for beside the fraction
     "two_pass": TABLE, "online_shift": TABLE, "online": TABLE, "three_pass": TABLE, "ibert": (),
     "unified_max": (*TABLE, "phi", "window")}
-MASK_NUMBERS: dict[str, tuple[str, ...]] = {  # what each kind of mask asks for
+MASK_NUMBERS: dict[str, tuple[str, ...]] = {  # what each kind of mask asks for; RINGS also take a lookahead
     "none": (), "causal": (), "window": ("window",), "lambda": ("sink", "window"), "prefix": ("prefix",)}
 
 
@@ -80,19 +80,22 @@ class Engine(Part):
 class Mask(Part):
     """Which keys a query at position i of the key axis sees; a number of another kind is 0.
 
-    none: all. causal: j <= i. window: i - window < j <= i. lambda: j <= i and (j < sink or j > i - window).
-    prefix: j < prefix or j <= i.
+    none: all. causal: j <= i. window: i - window < j <= i + lookahead. prefix: j < prefix or j <= i.
+    lambda: j <= i + lookahead and (j < sink or j > i - window).
     """
 
     kind: MaskKind = Field(description="which keys a query sees")
     window: int = Field(default=0, ge=0, le=MAX_SIZE, description="latest keys that are seen, the query's own included")
+    lookahead: int = Field(
+        default=0, ge=0, le=MAX_SIZE, description="window, lambda: keys that are seen behind the query's own position")
     sink: int = Field(default=0, ge=0, le=MAX_SIZE, description="first keys, seen by every later query")
     prefix: int = Field(default=0, ge=0, le=MAX_SIZE, description="first keys, seen by every query")
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The numbers that the kind asks for, by name."""
-        return {name: getattr(self, name) for name in MASK_NUMBERS[self.kind]}
+        """The numbers that the kind asks for, by name, and a lookahead if there is one."""
+        looks = ("lookahead",) if self.lookahead and self.kind in RINGS else ()
+        return {name: getattr(self, name) for name in (*MASK_NUMBERS[self.kind], *looks)}
 
     @property
     def needs_positions(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 from tilewright.families.attention.drawing import MIDDLE, MOST_PITCH, grid, spread, stream_name
-from tilewright.families.attention.portrait import SEES, heads_in_words, sharing
+from tilewright.families.attention.portrait import heads_in_words, seen_keys, sharing
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.work import padded_macs, sent_rows, useful_macs
 from tilewright.portrait import Portrait, Work
@@ -18,7 +18,6 @@ TOP = 66.0
 
 def portrait(spec: AttentionSpec) -> Portrait:
     """How the report presents a fused engine."""
-    mask = SEES[spec.mask.kind].format(**spec.mask.numbers)
     return Portrait(
         title=f"{heads_in_words(spec)} of {spec.head_dim}, {spec.tile_q}\u00a0\u00d7\u00a0{spec.cols} fused attention",
         sentence=(
@@ -30,7 +29,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
             ("Heads", sharing(spec)),
             ("Array", f"{spec.tile_q} \u00d7 {spec.cols} PEs, one multiplier each; {spec.tile_q} lanes beside it"),
             ("A key tile takes", f"{2 * spec.head_dim + 9} cycles of the array, {spec.interval} of the lanes"),
-            ("Mask", f"{spec.mask.kind}: a query sees {mask}"),
+            ("Mask", f"{spec.mask.kind}: a query sees {seen_keys(spec.mask)}"),
             ("Scores", f"{spec.q} \u00d7 {spec.k} in {spec.score_width} bit, scaled to 16, {spec.fraction} of them a fraction"),
             ("Exponential", f"of scores below the greatest so far; {1 << spec.table_bits} intervals, {spec.mantissa_bits} bit"),
             ("Sums", f"weights in {spec.total_width} bit, weighted values in {spec.accumulator_width}"),

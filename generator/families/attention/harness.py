@@ -10,8 +10,8 @@ from tilewright.sim.harness import Column, Input, Output, Result, harness_contex
 TILE_KEYS = {  # C++: keys that a tile with queries at positions low to high meets
     "none": "job.keys",
     "causal": "high + 1",
-    "window": "high + 1 - std::max<int64_t>(0, low - {window} + 1)",
-    "lambda": "high + 1 - std::max<int64_t>(0, low - {window} + 1 - {sink})",
+    "window": "std::min<int64_t>(high + 1 + {lookahead}, job.keys) - std::max<int64_t>(0, low - {window} + 1)",
+    "lambda": "std::min<int64_t>(high + 1 + {lookahead}, job.keys) - std::max<int64_t>(0, low - {window} + 1 - {sink})",
     "prefix": "std::max<int64_t>(std::min<int64_t>({prefix}, job.keys), high + 1)",
 }
 
@@ -48,7 +48,7 @@ def _key_beats(ports: AttentionPorts, passes: int) -> str:
     if ports.cached:
         return f"job.queries * {ports.kv_heads * ports.chunks}"
     if ports.is_ring:
-        return (f"(std::min<int64_t>(job.keys - job.queries + 1, {ports.cores}) + job.queries - 1) * "
+        return (f"(std::min<int64_t>(job.keys - job.queries + 1, {ports.past}) + job.queries - 1) * "
                 f"{ports.kv_heads * ports.chunks}")
     count = TILE_KEYS[str(ports.mask["kind"])].format(**ports.mask)
     position = f"/ {ports.group} + job.keys - job.queries"

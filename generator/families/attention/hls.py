@@ -78,6 +78,7 @@ def _structure(spec: AttentionSpec) -> dict[str, Any]:
         "bias_entries": bias_entries,
         "bias_words": bias_heads * bias_entries,
         **spec.mask.numbers,
+        "lookahead": spec.mask.lookahead,
     }
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from markupsafe import Markup
 from tilewright.families.attention.cache_index import places
 from tilewright.families.attention.drawing import stacked
+from tilewright.families.attention.fields import Mask
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.work import moved_bits, padded_macs, useful_macs
 from tilewright.portrait import Portrait, Work
 
-SEES = {
+_SEES = {
     "none": "every key",
     "causal": "keys up to its own position",
     "window": "the {window} keys up to its own position",
@@ -37,7 +38,6 @@ _WEIGHTS = {
 
 def portrait(spec: AttentionSpec) -> Portrait:
     """How the report presents an attention engine."""
-    mask = SEES[spec.mask.kind].format(**spec.mask.numbers)
     return Portrait(
         title=f"{heads_in_words(spec)} of {spec.head_dim}, {spec.tile_q}\u00a0\u00d7\u00a0{spec.lanes} streaming attention",
         sentence=(
@@ -50,7 +50,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
             ("Query tile", f"{spec.tile_q} rows, {spec.chunks} beats each"),
             ("Multipliers", f"{spec.tile_q} \u00d7 {spec.lanes} for scores, as many for values"),
             ("A key takes", f"{spec.interval} cycles"),
-            ("Mask", f"{spec.mask.kind}: a query sees {mask}"),
+            ("Mask", f"{spec.mask.kind}: a query sees {seen_keys(spec.mask)}"),
             *_positions(spec),
             ("Scores", f"{spec.q} \u00d7 {spec.k} in {spec.score_width} bit, scaled to 16, {spec.fraction} of them a fraction"),
             ("Exponential", _EXPONENTIALS[spec.algorithm]
@@ -74,6 +74,12 @@ def portrait(spec: AttentionSpec) -> Portrait:
         padding="multiplying masked pairs and rows that a tile lacks" + (", and scores again" if spec.passes > 1 else ""),
         idle="filling, draining, between one key and the next",
     )
+
+
+def seen_keys(mask: Mask) -> str:
+    """The keys that a query sees, in words."""
+    behind = f", and the {mask.lookahead} behind that" if mask.lookahead else ""
+    return _SEES[mask.kind].format(**mask.numbers) + behind
 
 
 def _coming(spec: AttentionSpec) -> str:

@@ -21,7 +21,7 @@ def ports(spec: AttentionSpec) -> AttentionPorts:
     return AttentionPorts(
         design=spec.design, module=spec.design, schedule=spec.schedule, head_dim=spec.head_dim, heads=spec.heads,
         kv_heads=spec.kv_heads, tile_q=spec.tile_q, passes=spec.passes, order=spec.order,
-        mask={"kind": mask.kind, "window": mask.window, "sink": mask.sink, "prefix": mask.prefix},
+        mask={name: getattr(mask, name) for name in ("kind", "window", "lookahead", "sink", "prefix")},
         cached=spec.cache is not None, limits=limits, job=job, q=elements(spec.q), k=elements(spec.k), v=elements(spec.v),
         result=elements(spec.out), bias=list(spec.bias_shape or ()), rotary=spec.rotary is not None,
         again=spec.tells_again)

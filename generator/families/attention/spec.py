@@ -141,7 +141,7 @@ class AttentionSpec(Spec):
 
     @property
     def cores(self) -> int:
-        """Of a ring: the keys that a query can see, each in a core of its own; else 0."""
+        """Of a ring: the keys that a query can see, on both sides, each in a core of its own; else 0."""
         return max(sum(self.mask.numbers.values()), 1) if self.is_ring else 0
 
     @property

@@ -30,7 +30,7 @@ class WindowRing(Schedule):
             r"(^|\.)exponentials(\.|$)": "exponentials",
             r"(^|\.)(dividers|scale_means|queue)(\.|$)": "division",
             r"(^|\.)[qkv]_reader(\.|$)": "stream buffers",
-            r"(^|\.)([kv]_loader|sequencer|value_sequencer)(\.|$)": "sequencers",
+            r"(^|\.)([kv]_loader|sequencer|value_sequencer|held)(\.|$)": "sequencers",
         }
 
     def hls_context(self, spec: AttentionSpec) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """The cycle model of the window ring: when each job ends if no port ever stalls.
 
 A walk over positions and queries with the engine's own rules and no data: a row of keys or values is loaded behind the one
-before, as soon as the row that its core held two rows ago is no longer read; a query begins when its position's key is there
+before, as soon as the row that its core held two rows ago is no longer read; a query begins when its position's keys are there
 and while there is a slot for its weights, and ends an interval after the one before at the earliest; its values follow when
 the weights, the factor and the position's value are there. Equal to ``counter_cycles``, to the cycle.
 """
@@ -86,7 +86,7 @@ def _job(engine: RingCycles, time: _Timeline, job: JobShape) -> JobCycles:
     first = None
     for _ in range(spec.kv_heads):
         for position in range(job.queries):
-            rows = 1 if position else min(job.keys - job.queries + 1, spec.cores)
+            rows = _rows(spec, job, position)
             key = time.keys.load(rows, begins_head=position == 0)
             value = time.values.load(rows, begins_head=position == 0)
             for member in range(spec.group):
@@ -96,6 +96,14 @@ def _job(engine: RingCycles, time: _Timeline, job: JobShape) -> JobCycles:
     done = time.valued + engine.results
     time.done = [time.done[1], done]
     return JobCycles(first, time.scored, done, spec.heads * job.queries * spec.chunks)
+
+
+def _rows(spec: AttentionSpec, job: JobShape, position: int) -> int:
+    """The rows that come for a position: to begin with all that it sees; later one, or none behind the last."""
+    lookahead = spec.mask.lookahead
+    if position:
+        return 1 if position + lookahead < job.queries else 0
+    return min(job.keys - job.queries + 1, spec.cores - lookahead) + min(lookahead, job.queries - 1)
 
 
 def _query(engine: RingCycles, time: _Timeline, key: int, value: int) -> int:

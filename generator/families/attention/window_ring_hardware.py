@@ -16,10 +16,11 @@ def _shape(number: IntFormat) -> Shape:
 def engine(spec: AttentionSpec, *, target: str = "generic") -> WindowRing:
     """The engine that ``spec`` describes."""
     return WindowRing(
-        cores=spec.cores, fixed=spec.mask.sink, lanes=spec.lanes, chunks=spec.chunks, group=spec.group, kv_heads=spec.kv_heads,
-        interval=spec.interval, query=_shape(spec.q), key=_shape(spec.k), value=_shape(spec.v), out=_shape(spec.out),
-        score_width=spec.score_width, fraction=spec.fraction, mantissa_bits=spec.mantissa_bits, guard_bits=spec.guard_bits,
-        table=spec.table, total_width=spec.total_width, limits=(spec.limits.queries, spec.limits.keys), target=target)
+        cores=spec.cores, fixed=spec.mask.sink, lookahead=spec.mask.lookahead, lanes=spec.lanes, chunks=spec.chunks,
+        group=spec.group, kv_heads=spec.kv_heads, interval=spec.interval, query=_shape(spec.q), key=_shape(spec.k),
+        value=_shape(spec.v), out=_shape(spec.out), score_width=spec.score_width, fraction=spec.fraction,
+        mantissa_bits=spec.mantissa_bits, guard_bits=spec.guard_bits, table=spec.table, total_width=spec.total_width,
+        limits=(spec.limits.queries, spec.limits.keys), target=target)
 
 
 def stream_rtlil(spec: AttentionSpec, *, target: str = "generic") -> str:

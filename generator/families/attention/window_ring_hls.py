@@ -16,6 +16,7 @@ def hls_context(spec: AttentionSpec) -> dict[str, Any]:
             "attention_tb.cpp": "attention_window_ring_tb.cpp.j2",
         },
         "cores": spec.cores,
+        "past": spec.cores - spec.mask.lookahead,
         "window": spec.mask.window,
         "sink": spec.mask.sink,
     }

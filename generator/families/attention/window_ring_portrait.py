@@ -2,14 +2,13 @@
 
 from markupsafe import Markup
 from tilewright.families.attention.drawing import stacked
-from tilewright.families.attention.portrait import SEES, heads_in_words, sharing, work
+from tilewright.families.attention.portrait import heads_in_words, seen_keys, sharing, work
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.portrait import Portrait
 
 
 def portrait(spec: AttentionSpec) -> Portrait:
     """How the report presents a window ring."""
-    mask = SEES[spec.mask.kind].format(**spec.mask.numbers)
     return Portrait(
         title=(f"{heads_in_words(spec)} of {spec.head_dim}, a ring of {spec.cores}\u00a0\u00d7\u00a0{spec.lanes} "
                "window attention"),
@@ -23,7 +22,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
             ("Cores", f"{spec.cores}, {spec.mask.sink} of them for the first keys" if spec.mask.sink else f"{spec.cores}"),
             ("Multipliers", f"{spec.cores} \u00d7 {spec.lanes} for scores, as many for values"),
             ("A query takes", f"{spec.interval} cycles"),
-            ("Mask", f"{spec.mask.kind}: a query sees {mask}"),
+            ("Mask", f"{spec.mask.kind}: a query sees {seen_keys(spec.mask)}"),
             ("Scores", f"{spec.q} \u00d7 {spec.k} in {spec.score_width} bit, scaled to 16, {spec.fraction} of them a fraction"),
             ("Exponentials", f"at most {spec.interval} cores take turns at one; {1 << spec.table_bits} intervals, "
                              f"{spec.mantissa_bits} bit"),
@@ -40,7 +39,7 @@ def portrait(spec: AttentionSpec) -> Portrait:
         work=lambda job: work(spec, job),
         engine="engine",
         size="queries \u00d7 keys",
-        padding="multiplying in cores that have no key yet",
+        padding="multiplying in cores without a key that the query sees",
         idle="filling, draining, between one query and the next",
     )
 

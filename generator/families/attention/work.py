@@ -10,11 +10,12 @@ IntArray = NDArray[np.int64]
 def seen_keys(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
     """(queries,): how many keys the query at each position sees."""
     mask, past = spec.mask, np.arange(keys - queries, keys, dtype=np.int64) + 1
+    ahead = np.minimum(keys - past, mask.lookahead)
     return {
         "none": np.full(queries, keys, np.int64),
         "causal": past,
-        "window": np.minimum(past, mask.window),
-        "lambda": np.minimum(past, mask.sink + mask.window),
+        "window": np.minimum(past, mask.window) + ahead,
+        "lambda": np.minimum(past, mask.sink + mask.window) + ahead,
         "prefix": np.maximum(past, min(mask.prefix, keys)),
     }[mask.kind]
 
@@ -25,12 +26,13 @@ def tile_keys(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
     begins = np.arange(0, rows, spec.tile_q, dtype=np.int64)
     first = begins // spec.group + keys - queries
     last = (np.minimum(begins + spec.tile_q, rows) - 1) // spec.group + keys - queries
+    reach = np.minimum(last + mask.lookahead, keys - 1)
     far = np.maximum(first - mask.window + 1, 0)  # the earliest key in the window of the tile's first row
     return {
         "none": np.full(len(begins), keys, np.int64),
         "causal": last + 1,
-        "window": last + 1 - far,
-        "lambda": last + 1 - np.maximum(far - mask.sink, 0),
+        "window": reach + 1 - far,
+        "lambda": reach + 1 - np.maximum(far - mask.sink, 0),
         "prefix": np.maximum(last + 1, min(mask.prefix, keys)),
     }[mask.kind]
 
@@ -43,7 +45,7 @@ def key_tiles(spec: AttentionSpec, queries: int, keys: int) -> IntArray:
 def met_rows(spec: AttentionSpec, queries: int, keys: int) -> int:
     """How many rows of keys come past the queries of one kv head in a job; whole key tiles of them."""
     if spec.is_ring:
-        return min(keys - queries + 1, spec.cores) + queries - 1
+        return min(keys - queries + 1, spec.cores - spec.mask.lookahead) + queries - 1
     return spec.cols * int(key_tiles(spec, queries, keys).sum())
 
 

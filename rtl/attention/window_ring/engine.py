@@ -17,7 +17,8 @@ from tilewright.rtl.attention.status import report
 from tilewright.rtl.attention.weights import MULTIPLIER_BITS
 from tilewright.rtl.attention.window_ring.dividers import Dividers
 from tilewright.rtl.attention.window_ring.exponentials import RingWeights, weights_timing
-from tilewright.rtl.attention.window_ring.query_sequencer import QuerySequencer
+from tilewright.rtl.attention.window_ring.held_cores import HeldCores
+from tilewright.rtl.attention.window_ring.query_sequencer import QuerySequencer, query_layout
 from tilewright.rtl.attention.window_ring.ring_loader import RingLoader
 from tilewright.rtl.attention.window_ring.value_core import PRODUCT_LATENCY, CoreSum, ValueCore
 from tilewright.rtl.attention.window_ring.value_sequencer import ValueSequencer
@@ -55,9 +56,9 @@ class WindowRing(wiring.Component):
 
     Each of ``cores`` cores holds a key and its value. A query meets the keys of all of them at once, chunk by chunk; the
     exponentials of the scores are shared by as many cores as a query has cycles; weights relative to the greatest octave then
-    meet the values of all cores, chunk by chunk, and an adder tree makes the sums, which are divided and sent. The next
-    position's key and value replace those that have left the window, one core after the other behind the first ``fixed``, whose
-    rows stay. Each row is read once.
+    meet the values of all cores, chunk by chunk, and an adder tree makes the sums, which are divided and sent. The next key and
+    value replace those that have left the window, one core after the other behind the first ``fixed``, whose rows stay. A query
+    waits for the rows of ``lookahead`` positions behind its own, or for the last ones there are. Each row is read once.
 
     Ports, jobs, errors and counters are those of ``tilewright.rtl.attention.engine.AttentionEngine``; beats hold ``lanes``
     elements, ``chunks`` beats a row:
@@ -75,7 +76,7 @@ class WindowRing(wiring.Component):
 
     Parameters
     ----------
-    cores, fixed : keys that a query can see; how many of them are the first of all
+    cores, fixed, lookahead : keys that a query can see; how many of them are the first of all, how many lie behind its own
     lanes, chunks : elements in a beat, beats in a row
     interval : cycles from one query to the next, ``chunks`` or more: the fewer, the more exponentials and dividers
     group, kv_heads : query heads per kv head, and how many kv heads a job has
@@ -86,12 +87,14 @@ class WindowRing(wiring.Component):
     limits : (queries, keys)       target : "generic" or "ecp5"
     """
 
-    def __init__(self, *, cores: int, fixed: int, lanes: int, chunks: int, group: int, kv_heads: int, interval: int,
-                 query: Shape, key: Shape, value: Shape, out: Shape, score_width: int, fraction: int, mantissa_bits: int,
-                 guard_bits: int, table: Sequence[int], total_width: int, limits: tuple[int, int],
+    def __init__(self, *, cores: int, fixed: int, lookahead: int, lanes: int, chunks: int, group: int, kv_heads: int,
+                 interval: int, query: Shape, key: Shape, value: Shape, out: Shape, score_width: int, fraction: int,
+                 mantissa_bits: int, guard_bits: int, table: Sequence[int], total_width: int, limits: tuple[int, int],
                  target: str = "generic") -> None:
         self.cores = cores
         self.fixed = fixed
+        self.lookahead = lookahead
+        self.past = cores - lookahead
         self.lanes = lanes
         self.chunks = chunks
         self.group = group
@@ -129,14 +132,14 @@ class WindowRing(wiring.Component):
         for name, reader in readers.items():
             m.submodules[f"{name}_reader"] = reader
             wiring.connect(m, wiring.flipped(getattr(self, name)), reader.beats)
-        loaders = {name: RingLoader(cores=self.cores, fixed=self.fixed, chunks=self.chunks, kv_heads=self.kv_heads,
-                                    positions_max=self.limits[0]) for name in ("k", "v")}
+        loaders = {name: RingLoader(cores=self.cores, fixed=self.fixed, lookahead=self.lookahead, chunks=self.chunks,
+                                    kv_heads=self.kv_heads, positions_max=self.limits[0]) for name in ("k", "v")}
         for name, loader in loaders.items():
             m.submodules[f"{name}_loader"] = loader
             m.d.comb += [loader.available.eq(readers[name].available), readers[name].step.eq(loader.step),
                          readers[name].final.eq(loader.final)]
         m.submodules.sequencer = sequencer = QuerySequencer(
-            cores=self.cores, chunks=self.chunks, group=self.group, kv_heads=self.kv_heads, interval=self.interval,
+            lookahead=self.lookahead, chunks=self.chunks, group=self.group, kv_heads=self.kv_heads, interval=self.interval,
             positions_max=self.limits[0])
         m.submodules.value_sequencer = values = ValueSequencer(chunks=self.chunks, slots=self.timing.slots)
         accepted, refused, constants = self._jobs(m, loaders, sequencer)
@@ -144,10 +147,11 @@ class WindowRing(wiring.Component):
         m.d.comb += [
             sequencer.available.eq(readers["q"].available), readers["q"].step.eq(sequencer.step),
             readers["q"].final.eq(sequencer.final), sequencer.loaded.eq(key_loader.loaded), key_loader.open.eq(sequencer.opens),
-            key_loader.head_opens.eq(sequencer.query.begins_head), key_loader.open_rows.eq(sequencer.open_rows),
+            key_loader.head_opens.eq(sequencer.query.begins_head), key_loader.brings.eq(sequencer.query.brings),
+            key_loader.open_rows.eq(constants["first_rows"][sequencer.query.job]),
             sequencer.room.eq(values.room), values.reserve.eq(sequencer.begins), values.query.eq(sequencer.query),
             values.loaded.eq(value_loader.loaded), value_loader.open.eq(values.opens),
-            value_loader.head_opens.eq(values.query_now.begins_head),
+            value_loader.head_opens.eq(values.query_now.begins_head), value_loader.brings.eq(values.query_now.brings),
             value_loader.open_rows.eq(constants["first_rows"][values.query_now.job])]
         self._scores(m, sequencer, key_loader, readers)
         job = delayed(m, sequencer.query.job, self.timing.scores_at, "job")
@@ -170,21 +174,23 @@ class WindowRing(wiring.Component):
         accepted, refused, checked, legal = Signal(), Signal(), Signal(), Signal()
         parity = Signal()
         running = Signal(range(JOBS_MAX + 1))
-        first_rows = Signal(range(self.cores + 1))
+        first_past, first_rows = Signal(range(self.past + 1)), Signal(range(self.cores + 1))  # first_past of them no later
         before = job.keys - job.queries
+        past = Mux(before >= self.past, self.past, before + 1)
         queries_max, keys_max = self.limits
         m.d.sync += [
             checked.eq(self.job.valid & ~self.job.ready),
             legal.eq((job.queries != 0) & (job.keys != 0) & (job.queries <= queries_max) & (job.keys <= keys_max)
                      & ~before[-1]),
-            first_rows.eq(Mux(before >= self.cores, self.cores, before + 1)),
+            first_past.eq(past),
+            first_rows.eq(past + (Mux(job.queries > self.lookahead, self.lookahead, job.queries - 1) if self.lookahead else 0)),
             running.eq(running + accepted - self.done)]
         m.d.comb += [
             accepted.eq(checked & legal & (running != JOBS_MAX)), refused.eq(checked & ~legal),
             self.job.ready.eq(accepted | refused), self.busy.eq(running != 0)]
         constants = {}
         for name, value in ({name: job[name] for name in ("score_multiplier", "score_shift", "out_scale", "queries")}
-                            | {"first_rows": first_rows}).items():
+                            | {"first_past": first_past, "first_rows": first_rows}).items():
             kept = Array(Signal.like(value, name=f"{name}_{k}", reset_less=True) for k in range(JOBS_MAX))
             with m.If(accepted):
                 m.d.sync += kept[~parity].eq(value)
@@ -194,8 +200,8 @@ class WindowRing(wiring.Component):
         takers: list[RingLoader | QuerySequencer] = [*loaders.values(), sequencer]
         for taker in takers:
             m.d.sync += taker.offered.eq(accepted | (taker.offered & ~taker.next))
-            m.d.comb += [taker.positions.eq(constants["queries"][parity]),
-                         taker.first_rows.eq(constants["first_rows"][parity])]
+            m.d.comb += taker.positions.eq(constants["queries"][parity])
+        m.d.comb += [loader.first_rows.eq(constants["first_rows"][parity]) for loader in loaders.values()]
         return accepted, refused, constants
 
     def _scores(self, m: Module, sequencer: QuerySequencer, loader: RingLoader, readers: dict[str, FrameReader]) -> None:
@@ -220,9 +226,14 @@ class WindowRing(wiring.Component):
                job: Value) -> None:
         weights = self.weights
         m.submodules.exponentials = weights
+        m.submodules.held = held = HeldCores(cores=self.cores, fixed=self.fixed, past=self.past)
+        query = data.View(query_layout(), delayed(m, sequencer.query.as_value(), self.timing.scores_at - 1, "query_to_hold"))
         m.d.comb += [
+            held.open.eq(delayed(m, sequencer.opens, self.timing.scores_at - 1, "opens", reset=True)),
+            held.head_opens.eq(query.begins_head), held.brings.eq(query.brings),
+            held.open_rows.eq(constants["first_rows"][query.job]), held.open_past.eq(constants["first_past"][query.job]),
+            weights.held.eq(held.held),
             weights.valid.eq(delayed(m, sequencer.ends, self.timing.scores_at, "ends", reset=True)),
-            weights.held.eq(delayed(m, sequencer.held, self.timing.scores_at, "held")),
             weights.multiplier.eq(constants["score_multiplier"][job]), weights.shift.eq(constants["score_shift"][job]),
             values.weighed.eq(
                 delayed(m, weights.valid, self.timing.latency - self.timing.scores_at - 1, "weighed", reset=True))]

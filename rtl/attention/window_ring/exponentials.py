@@ -111,7 +111,7 @@ class SharedExponential(wiring.Component):
 class RingWeights(wiring.Component):
     """Scores of all cores to their weights; ``shared_by`` cores at most take turns at one exponential.
 
-    ``valid`` takes ``scores`` of a query, of which the first ``held`` count, ``shared_by`` cycles apart at least.
+    ``valid`` takes ``scores`` of a query, and which of them count (``held``), ``shared_by`` cycles apart at least.
     Bit k of ``offer``, from ``weights_at`` cycles later on turn by turn, tells that ``weights[u]`` is that of core
     ``u * share + k``; ``total_at`` cycles after ``valid`` their sum is there and ``total_valid`` high.
     """
@@ -129,7 +129,7 @@ class RingWeights(wiring.Component):
         self.table = tuple(table)
         self.target = target
         super().__init__({
-            "valid": In(1), "scores": In(data.ArrayLayout(signed(score_width), cores)), "held": In(range(cores + 1)),
+            "valid": In(1), "scores": In(data.ArrayLayout(signed(score_width), cores)), "held": In(cores),
             "multiplier": In(MULTIPLIER_BITS), "shift": In(6), "offer": Out(self.share),
             "weights": Out(data.ArrayLayout(mantissa_bits + guard_bits + 1, self.units)), "total": Out(total_width),
             "total_valid": Out(1)})
@@ -152,7 +152,7 @@ class RingWeights(wiring.Component):
             for turn in range(self.share):
                 core = number * self.share + turn
                 if core < self.cores:  # the last exponential may have fewer
-                    m.d.comb += [unit.scores[turn].eq(self.scores[core]), unit.held[turn].eq(self.held > core)]
+                    m.d.comb += [unit.scores[turn].eq(self.scores[core]), unit.held[turn].eq(self.held[core])]
             units.append(unit)
         stages = Stages(m, Const(1, 1))
         top = Signal.like(units[0].highest, reset_less=True)

@@ -6,32 +6,31 @@ from amaranth.lib.wiring import In, Out
 
 
 def query_layout() -> data.StructLayout:
-    """A query on its way: whether it ``opens`` its position, which the head's first one ``begins``, and its job."""
-    return data.StructLayout({"opens": 1, "begins_head": 1, "ends_job": 1, "job": 1})
+    """A query on its way: whether it ``opens`` its position, which ``begins_head``, or ``brings`` a row, and its job."""
+    return data.StructLayout({"opens": 1, "begins_head": 1, "brings": 1, "ends_job": 1, "job": 1})
 
 
 class QuerySequencer(wiring.Component):
     """``step`` multiplies a query's chunk in every cycle in which it is there, ``chunks`` of them to a query.
 
-    Positions follow each other, ``group`` queries each, ``kv_heads`` times. The first query of a position ``opens`` it when
-    its key is there (``loaded``); any begins while ``room`` says that its weights will find a place, and ends ``interval``
-    cycles after the one before at the earliest. ``begins`` is high in a query's first step, ``ends`` in its last one;
-    ``query`` tells about it and ``held`` how many cores have a key for it during both. ``final`` marks the job's last step.
-    ``next`` takes a job that is ``offered``.
+    Positions follow each other, ``group`` queries each, ``kv_heads`` times; the last ``lookahead`` of a head bring no row. The
+    first query of a position ``opens`` it when its keys are there (``loaded``); any begins while ``room`` says that its weights
+    will find a place, and ends ``interval`` cycles after the one before at the earliest. ``begins`` is high in a query's first
+    step, ``ends`` in its last one; ``query`` tells about it during both. ``final`` marks the job's last step. ``next`` takes a
+    job that is ``offered``.
     """
 
-    def __init__(self, *, cores: int, chunks: int, group: int, kv_heads: int, interval: int, positions_max: int) -> None:
-        self.cores = cores
+    def __init__(self, *, lookahead: int, chunks: int, group: int, kv_heads: int, interval: int, positions_max: int) -> None:
+        self.lookahead = lookahead
         self.chunks = chunks
         self.group = group
         self.kv_heads = kv_heads
         self.interval = interval
-        rows, positions = range(cores + 1), range(positions_max + 1)
         super().__init__({
-            "offered": In(1), "positions": In(positions), "first_rows": In(rows), "next": Out(1),
+            "offered": In(1), "positions": In(range(positions_max + 1)), "next": Out(1),
             "available": In(1), "loaded": In(1), "room": In(1),
             "step": Out(1), "final": Out(1), "chunk": Out(range(max(chunks, 2))), "begins": Out(1), "ends": Out(1),
-            "opens": Out(1), "query": Out(query_layout()), "held": Out(rows), "open_rows": Out(rows), "waits": Out(1)})
+            "opens": Out(1), "query": Out(query_layout()), "waits": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -41,7 +40,6 @@ class QuerySequencer(wiring.Component):
         heads = Signal(range(self.kv_heads))
         member = Signal(range(self.group))
         begins_head = Signal()
-        held = Signal.like(self.held)
         first_chunk, last_chunk = self.chunk == 0, self.chunk == self.chunks - 1
         position_ends = last_chunk & (member == self.group - 1)
         head_ends = position_ends & (left == 1)
@@ -53,10 +51,9 @@ class QuerySequencer(wiring.Component):
             self.begins.eq(self.step & first_chunk), self.ends.eq(self.step & last_chunk),
             self.opens.eq(self.begins & query.opens), self.final.eq(head_ends & (heads == 0)),
             query.opens.eq(member == 0), query.begins_head.eq(begins_head), query.job.eq(job),
+            query.brings.eq(left > self.lookahead),
             query.ends_job.eq((member == self.group - 1) & (left == 1) & (heads == 0)),
-            self.held.eq(Mux(self.opens, Mux(begins_head, self.open_rows, Mux(held == self.cores, held, held + 1)), held)),
             self.next.eq(self.offered & (~active | (self.step & self.final)))]
-        m.d.sync += held.eq(self.held)
         with m.If(self.step):
             m.d.sync += self.chunk.eq(Mux(last_chunk, 0, self.chunk + 1))
         with m.If(self.ends):
@@ -67,7 +64,7 @@ class QuerySequencer(wiring.Component):
                 m.d.sync += [heads.eq(heads - 1), active.eq(heads != 0)]
         with m.If(self.next):
             m.d.sync += [active.eq(1), job.eq(~job), positions.eq(self.positions), left.eq(self.positions),
-                         heads.eq(self.kv_heads - 1), begins_head.eq(1), self.open_rows.eq(self.first_rows)]
+                         heads.eq(self.kv_heads - 1), begins_head.eq(1)]
         return m
 
     def _spaced(self, m: Module) -> Value:
