@@ -356,7 +356,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 
 def attention_options() -> list[dict[str, Any]]:
-    """The engine of `attention_synthesis` with one option more each, and two other schedules: seed 1, a hint of what they cost."""
+    """The engine of `attention_synthesis` with one option more each, and two other schedules; seed 1 alone."""
     rows = []
     for number, (option, overrides) in enumerate(OPTIONS.items()):
         design = _attention(f"design=attention_option_{number}", "mask=causal", "workload=[{queries: 8, keys: 8}]", *overrides)

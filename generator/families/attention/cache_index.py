@@ -18,7 +18,7 @@ def places(spec: "AttentionSpec") -> int:
 
 
 def cache_index_problems(spec: "AttentionSpec") -> Iterator[Problem]:
-    """A mask that forgets no key or looks ahead, a tile whose rows see different ones; other schedules refuse the whole block."""
+    """A mask that forgets no key or looks ahead, a tile whose rows see different ones; other schedules have no rotary."""
     if not spec.rotary or spec.rotary.positions == "original" or spec.schedule != "streaming":
         return
     if spec.mask.kind not in RINGS:
