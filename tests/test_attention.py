@@ -18,7 +18,9 @@ from tilewright.families.attention.stimulus import Stimulus
 from tilewright.families.attention.vectors import Case, Job, pack_keys, pack_rows, unpack_rows, write_case
 from tilewright.formats import IntFormat
 from tilewright.sim.cosim import attention_ports
-from tilewright.sim.golden.attention import attention, attention_reference, float_attention, tile_keys, visible
+from tilewright.sim.golden.attention import attention, float_attention
+from tilewright.sim.golden.attention_mask import tile_keys, visible
+from tilewright.sim.golden.attention_reference import attention_reference
 
 MASKS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 3},

@@ -26,7 +26,9 @@ from tilewright.families.attention.runtime import JobError, make_job
 from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.stimulus import cases
 from tilewright.rtl.attention.bias_table import Bias, BiasTable
-from tilewright.sim.golden.attention import attention, attention_reference, float_attention, visible
+from tilewright.sim.golden.attention import attention, float_attention
+from tilewright.sim.golden.attention_mask import visible
+from tilewright.sim.golden.attention_reference import attention_reference
 from tilewright.synth.synthesize import block_namer
 
 SCORES = 1 << 15

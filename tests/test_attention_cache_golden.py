@@ -5,8 +5,8 @@ import pytest
 from cache_designs import cached_design
 from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.stimulus import Stimulus
-from tilewright.sim.golden.attention import tile_keys
 from tilewright.sim.golden.attention_cache import cached, cached_reference, compressed, slot_of
+from tilewright.sim.golden.attention_mask import tile_keys
 
 WIDTHS = [(8, 4), (16, 8), (16, 4), (8, 8), (4, 4)]
 

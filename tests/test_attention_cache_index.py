@@ -23,8 +23,10 @@ from tilewright.families.attention.stimulus import Stimulus, cases, golden
 from tilewright.families.attention.vectors import Job
 from tilewright.rtl.attention.score_sequencer import ScoreSequencer
 from tilewright.rtl.attention.tile_walker import Mask
-from tilewright.sim.golden.attention import attention_reference, float_attention, visible
+from tilewright.sim.golden.attention import float_attention
 from tilewright.sim.golden.attention_cache import cached_reference
+from tilewright.sim.golden.attention_mask import visible
+from tilewright.sim.golden.attention_reference import attention_reference
 from tilewright.sim.golden.attention_rotary import float_rotated, rotated_reference
 from tilewright.sim.golden.attention_unified import unified_reference
 

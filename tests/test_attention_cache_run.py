@@ -8,8 +8,8 @@ from cache_designs import cached_design
 from gemm_designs import TEST_BUILD
 from tilewright.driver import open_driver
 from tilewright.families.attention.runtime import JobError, make_job
-from tilewright.sim.golden.attention import attention_reference
 from tilewright.sim.golden.attention_cache import cached_reference
+from tilewright.sim.golden.attention_reference import attention_reference
 
 
 def operands(rng: np.random.Generator, positions: int, **changes: Any) -> dict[str, Any]:

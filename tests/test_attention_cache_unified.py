@@ -17,8 +17,8 @@ from tilewright.families.attention.ports import ports
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import Stimulus, as_case, cases, with_result
 from tilewright.families.attention.vectors import Job, case_files, write_case
-from tilewright.sim.golden.attention import attention_reference
 from tilewright.sim.golden.attention_cache import cached_reference
+from tilewright.sim.golden.attention_reference import attention_reference
 from tilewright.sim.golden.attention_unified import tiles_again, unified_reference
 from tilewright.sim.runner import build_harness, run_harness
 

@@ -21,7 +21,8 @@ from tilewright.families import family_of
 from tilewright.families.attention.drawing import MOST_DRAWN
 from tilewright.families.attention.runtime import ARGUMENTS, AttentionRuntime, JobError, make_job
 from tilewright.families.attention.work import moved_bits, padded_macs, seen_keys, tile_keys, useful_macs
-from tilewright.sim.golden import attention as golden
+from tilewright.sim.golden.attention_mask import visible
+from tilewright.sim.golden.attention_reference import attention_reference
 from tilewright.synth.synthesize import block_namer
 
 DESIGN = """\
@@ -61,7 +62,7 @@ def operands(queries: int = 3, keys: int = 5, **changes: Any) -> dict[str, Any]:
 
 def expected(spec: Any, job: dict[str, Any]) -> Any:
     """The result of ``job`` on Python integers, tile by tile."""
-    return golden.attention_reference(
+    return attention_reference(
         job["q"], job["k"], job["v"], mask=spec.mask, tile_q=spec.tile_q, score_multiplier=job["score_multiplier"],
         score_shift=job["score_shift"], out_scale=job.get("out_scale", 4096), fraction=spec.fraction,
         guard_bits=spec.guard_bits, table=spec.table, octave=spec.octave, total_width=spec.total_width,
@@ -221,12 +222,12 @@ def test_work_is_counted_as_the_mask_is_defined(mask: str, heads: tuple[int, int
                       engine=f"{{tile_q: {rows}, lanes: 4}}").spec
         for queries, keys in SHAPES:
             position = np.arange(queries)[:, None] + keys - queries
-            visible = golden.visible(spec.mask, position, np.arange(keys))
-            np.testing.assert_array_equal(seen_keys(spec, queries, keys), visible.sum(axis=1))
-            per_row = np.repeat(visible, spec.group, axis=0)
+            seen = visible(spec.mask, position, np.arange(keys))
+            np.testing.assert_array_equal(seen_keys(spec, queries, keys), seen.sum(axis=1))
+            per_row = np.repeat(seen, spec.group, axis=0)
             met = [int(per_row[first:first + rows].any(axis=0).sum()) for first in range(0, len(per_row), rows)]
             np.testing.assert_array_equal(tile_keys(spec, queries, keys), met)
-            assert useful_macs(spec, queries, keys) == 2 * heads[0] * 8 * visible.sum()
+            assert useful_macs(spec, queries, keys) == 2 * heads[0] * 8 * seen.sum()
             assert padded_macs(spec, queries, keys) == 2 * heads[1] * 8 * rows * sum(met)
 
 

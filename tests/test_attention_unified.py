@@ -20,7 +20,8 @@ from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import Stimulus, as_case, cases, with_result
 from tilewright.families.attention.vectors import Job, case_files, write_case
 from tilewright.rtl.attention.unified_weights import SignedExponential
-from tilewright.sim.golden.attention import Scores, attention, attention_reference, float_attention, normalised
+from tilewright.sim.golden.attention import Scores, attention, float_attention, normalised
+from tilewright.sim.golden.attention_reference import attention_reference
 from tilewright.sim.golden.attention_unified import attention_unified, tiles_again, unified_reference, unified_sums
 from tilewright.sim.golden.units.exponential import exp
 from tilewright.sim.runner import build_harness, run_harness

@@ -16,7 +16,8 @@ from tilewright.families.attention.window_ring_fields import MAX_CORES
 from tilewright.families.attention.window_ring_vectors import ring_rows
 from tilewright.families.attention.work import moved_bits, padded_macs, sent_rows, useful_macs
 from tilewright.sim.cosim import attention_ports
-from tilewright.sim.golden.attention import attention, float_attention, visible
+from tilewright.sim.golden.attention import attention, float_attention
+from tilewright.sim.golden.attention_mask import visible
 from tilewright.sim.golden.attention_window_ring import ring_keys, window_ring_attention, window_ring_reference
 
 MASKS: dict[str, dict[str, Any]] = {

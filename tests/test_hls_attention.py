@@ -17,7 +17,7 @@ from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import with_result
 from tilewright.families.attention.vectors import Case, Job, write_case
 from tilewright.hls import render_hls
-from tilewright.sim.golden.attention import tile_keys, visible
+from tilewright.sim.golden.attention_mask import tile_keys, visible
 
 Builds = Callable[[str], tuple[Path, Case, Run]]
 

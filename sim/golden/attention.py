@@ -33,13 +33,13 @@ is rounded to are our own.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from tilewright.sim.golden.attention_mask import Mask, visible
 from tilewright.sim.golden.attention_weights import BelowMaximum, ByOctaves, ByScores, Form, Parabola
 from tilewright.sim.golden.requantize import requantize
-from tilewright.sim.golden.units.softmax_exponent import LOG2E
 
 IntArray = NDArray[np.int64]
 
@@ -48,55 +48,6 @@ VALUE_FRACTION_BITS = 10
 OUT_SCALE_BITS = 12
 LOWEST = -(1 << 20)      # below every octave and score
 BLOCK_SCORES = 1 << 22   # scores that are formed at once
-
-
-class Mask(Protocol):
-    """Which keys a query sees; numbers that ``kind`` does not name are not looked at."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def window(self) -> int: ...
-    @property
-    def lookahead(self) -> int: ...
-    @property
-    def sink(self) -> int: ...
-    @property
-    def prefix(self) -> int: ...
-
-
-def visible(mask: Mask, position: ArrayLike, key: ArrayLike) -> NDArray[np.bool_]:
-    """Whether a query at ``position`` of the key axis sees ``key``; the two broadcast together."""
-    i, j = np.broadcast_arrays(np.asarray(position, np.int64), np.asarray(key, np.int64))
-    past, within, near = j <= i, j <= i + mask.lookahead, j > i - mask.window
-    if mask.kind == "none":
-        return np.ones(i.shape, bool)
-    if mask.kind == "causal":
-        return past
-    if mask.kind == "window":
-        return within & near
-    if mask.kind == "lambda":
-        return within & ((j < mask.sink) | near)
-    if mask.kind == "prefix":
-        return past | (j < mask.prefix)
-    raise ValueError(f"mask must be one of none, causal, window, lambda, prefix, not {mask.kind!r}")
-
-
-def tile_keys(mask: Mask, first: int, last: int, keys: int) -> list[int]:
-    """The keys, of ``keys`` in all, that a tile with queries at positions ``first`` to ``last`` meets, in order.
-
-    Those that at least one of the queries sees.
-    """
-    if mask.kind == "none":
-        return list(range(keys))
-    if mask.kind == "prefix":
-        return list(range(max(min(mask.prefix, keys), last + 1)))
-    if mask.kind == "causal":
-        return list(range(last + 1))
-    stop = min(last + mask.lookahead + 1, keys)
-    start = max(0, first - mask.window + 1)
-    sinks = min(mask.sink, start) if mask.kind == "lambda" else 0
-    return [*range(min(sinks, stop)), *range(start, stop)]
 
 
 def attention(
@@ -276,130 +227,3 @@ def float_attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, sco
     weights = np.exp(scores - highest)
     total = weights.sum(axis=2, keepdims=True)
     return out_scale * (weights @ values) / np.where(total > 0, total, 1)
-
-
-def attention_reference(
-    q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: Mask, tile_q: int, score_multiplier: int, score_shift: int,
-    out_scale: int, fraction: int, guard_bits: int, table: tuple[int, ...], octave: str, total_width: int,
-    value_width: int, low: int, high: int, passes: int = 1, parabola: tuple[int, int, int] | None = None,
-    bias: ArrayLike | None = None,
-) -> list[list[list[int]]]:
-    """:func:`attention` once more, tile by tile on Python integers of any size.
-
-    AssertionError where a number does not fit the width that the engine gives it: sums of ``value_width`` bits more than
-    ``total_width``, means of 10 more than ``value_width``, a reciprocal of 17. With ``octave`` "none" and one pass sums have
-    one bit to spare, so that they and a factor make 64, and means need one more before they are clamped.
-    """
-    queries, keys, values = (np.asarray(array).tolist() for array in (q, k, v))
-    kv_heads, group, count, length = len(keys), len(queries) // len(keys), len(queries[0]), len(keys[0])
-    result = [[[0] * len(row) for row in head] for head in queries]
-    biases = None if bias is None else np.asarray(bias).tolist()
-
-    def exponential(score: int) -> tuple[int, int]:
-        y = (score * LOG2E + 32768) // 65536
-        one, interval = 1 << fraction, (1 << fraction) // (len(table) - 1)
-        whole = y // one if octave == "below" else -(-y // one)
-        index, behind = divmod(abs(y - whole * one), interval)
-        slope = table[index + 1] - table[index]
-        correction = abs(slope) * behind // interval
-        return table[index] + (correction if slope >= 0 else -correction), whole
-
-    places = table[0].bit_length() - 1 + guard_bits if table else 0
-    clamps = octave == "none" and passes == 1
-
-    def falling(fall: int) -> int:
-        octaves, rest = divmod((fall * LOG2E + 32768) // 65536, 1 << fraction)
-        index, behind = divmod(rest, (1 << fraction) // (len(table) - 1))
-        drop = (table[index] - table[index + 1]) * behind // ((1 << fraction) // (len(table) - 1))
-        return (table[index] - drop) * 2**guard_bits // 2**octaves if octaves < places else 0
-
-    def parabolic(fall: int) -> int:
-        ln2, linear, constant = parabola or (0, 0, 0)
-        octaves, rest = divmod(min(fall, 30 * ln2), ln2)
-        polynomial = max(rest * rest - linear * rest + constant, 0)
-        return polynomial * 2**15 // 2 ** (constant.bit_length() + octaves)
-
-    def fits(value: int, width: int) -> bool:
-        return -(1 << width - 1) <= value < 1 << width - 1
-
-    def times(value: int, factor: int) -> int:
-        assert fits(value * factor, 64) and fits(value * factor + 2 ** (places - 1), 64)
-        return (2 * value * factor + 2**places) // 2 ** (places + 1)
-
-    for kv_head in range(kv_heads):
-        for tile in range(0, count * group, tile_q):
-            rows = range(tile, min(tile + tile_q, count * group))
-            positions = [row // group + length - count for row in rows]
-            state: dict[int, tuple[int, int, list[int]]] = {}
-            greatest: dict[int, int] = {}
-            met = tile_keys(mask, positions[0], positions[-1], length)
-            for turn, key in [(turn, key) for turn in range(passes) for key in met]:
-                for row, position in zip(rows, positions, strict=True):
-                    if not visible(mask, position, key):
-                        continue
-                    head = kv_head * group + row % group
-                    query = queries[head][row // group]
-                    dot = sum(a * b for a, b in zip(query, keys[kv_head][key], strict=True))
-                    score = _nearest(dot * score_multiplier, score_shift, -32768, 32767)
-                    score = biased_score(score, biases, head, key - position)
-                    added = values[kv_head][key]
-                    if turn < passes - 1:
-                        greatest[row] = max(greatest.get(row, score), score)
-                        continue
-                    if passes == 2:
-                        top = greatest[row]
-                        weight = parabolic(top - score) if parabola else falling(top - score)
-                        _, total, sums = state.get(row, (top, 0, [0] * len(query)))
-                        total += weight
-                        sums = [old + weight * new for old, new in zip(sums, added, strict=True)]
-                    elif octave == "none":
-                        level, total, sums = state.get(row, (score, 0, [0] * len(query)))
-                        top = max(level, score)
-                        factor, weight = falling(top - level), falling(top - score)
-                        total = times(total, factor) + weight
-                        sums = [times(old, factor) + weight * new for old, new in zip(sums, added, strict=True)]
-                        assert total >= 1 << places and all(fits(old, total_width + value_width - 1) for old in sums)
-                    else:
-                        mantissa, n = exponential(score)
-                        level, total, sums = state.get(row, (n, 0, [0] * len(query)))
-                        top = max(level, n)
-                        weight = mantissa * 2**guard_bits // 2 ** (top - n)
-                        fall = 2 ** (top - level)
-                        total = total // fall + weight
-                        sums = [old // fall + weight * new for old, new in zip(sums, added, strict=True)]
-                    assert 0 <= total < 1 << total_width and all(fits(old, total_width + value_width) for old in sums)
-                    state[row] = top, total, sums
-            for row, (_, total, sums) in state.items():
-                result[kv_head * group + row % group][row // group] = reference_result(
-                    total, sums, out_scale=out_scale, total_width=total_width, value_width=value_width, low=low, high=high,
-                    spare=int(clamps))
-    return result
-
-
-def reference_result(
-    total: int, sums: list[int], *, out_scale: int, total_width: int, value_width: int, low: int, high: int, spare: int,
-) -> list[int]:
-    """The results of a query from its sums, on Python integers; a mean may need ``spare`` bits more before it is clamped."""
-    zeros = total_width - total.bit_length()
-    factor = out_scale * 2**total_width // (total << zeros)
-    means = [(old << zeros) // 2 ** (total_width - VALUE_FRACTION_BITS) for old in sums]
-    limit = 1 << value_width - 1 + VALUE_FRACTION_BITS
-    assert factor < 1 << 17 and all(-(limit << spare) <= mean < limit << spare for mean in means)
-    return [_nearest(max(-limit, min(limit - 1, mean)) * factor, VALUE_FRACTION_BITS + OUT_SCALE_BITS, low, high)
-            for mean in means]
-
-
-def _nearest(numerator: int, places: int, least: int, most: int) -> int:
-    whole, rest = divmod(numerator, 1 << places)
-    up = 2 * rest > 1 << places or (2 * rest == 1 << places and whole % 2)
-    return max(least, min(most, whole + bool(up)))
-
-
-def biased_score(score: int, biases: list[list[int]] | None, head: int, distance: int) -> int:
-    """A scaled score with its bias, for references on Python integers."""
-    if biases is None:
-        return score
-    of_head = biases[head] if len(biases) > 1 else biases[0]
-    farthest = len(of_head) // 2
-    entry = of_head[0] if distance < -farthest else of_head[-1] if distance > farthest else of_head[distance + farthest]
-    return max(-32768, min(32767, score + entry))

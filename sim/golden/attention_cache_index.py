@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tilewright.sim.golden.attention import Mask, Scores, tile_keys
+from tilewright.sim.golden.attention import Scores
+from tilewright.sim.golden.attention_mask import Mask, tile_keys
 from tilewright.sim.golden.attention_rotary import rotated
 
 IntArray = NDArray[np.int64]

@@ -16,7 +16,8 @@ MICRO 2024, in integers: one pass over the keys, one rescaling per key tile.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tilewright.sim.golden.attention import LOWEST, SCORE_HIGH, Mask, checked_shape, normalised, tile_keys, visible
+from tilewright.sim.golden.attention import LOWEST, SCORE_HIGH, checked_shape, normalised
+from tilewright.sim.golden.attention_mask import Mask, tile_keys, visible
 from tilewright.sim.golden.requantize import requantize
 from tilewright.sim.golden.units.exponential import LOG2E, exp
 

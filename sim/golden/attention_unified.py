@@ -14,16 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tilewright.sim.golden.attention import (
-    Mask,
-    Scores,
-    attention,
-    biased_score,
-    normalised,
-    reference_result,
-    runs,
-    visible,
-)
+from tilewright.sim.golden.attention import Scores, attention, normalised, runs
+from tilewright.sim.golden.attention_mask import Mask, visible
+from tilewright.sim.golden.attention_reference import biased_score, reference_result
 from tilewright.sim.golden.units.exponential import LOG2E
 from tilewright.sim.golden.units.softmax_maximum import falling_exponential
 

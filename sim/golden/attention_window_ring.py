@@ -17,7 +17,8 @@ Algorithm", 2020.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tilewright.sim.golden.attention import LOWEST, SCORE_HIGH, Mask, checked_shape, normalised
+from tilewright.sim.golden.attention import LOWEST, SCORE_HIGH, checked_shape, normalised
+from tilewright.sim.golden.attention_mask import Mask
 from tilewright.sim.golden.attention_weights import MAX_SHIFT
 from tilewright.sim.golden.requantize import requantize
 from tilewright.sim.golden.units.softmax_exponent import LOG2E, mantissa_and_octave

@@ -16,7 +16,7 @@ from typing import Protocol
 from tilewright.families.attention.cache_cycles import CacheTime
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.work import tile_keys
-from tilewright.sim.golden.attention import tile_keys as met_keys
+from tilewright.sim.golden.attention_mask import tile_keys as met_keys
 
 CHECK = 2          # from accepting a job to the earliest acceptance of the next, whose shape is checked meanwhile
 WALK = 4           # from a job, or from a tile that was taken, to the next tile's keys

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.vectors import IntArray
-from tilewright.sim.golden.attention import tile_keys
+from tilewright.sim.golden.attention_mask import tile_keys
 
 
 def pack_queries(spec: AttentionSpec, rows: ArrayLike) -> IntArray:

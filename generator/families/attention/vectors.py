@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.spec import AttentionSpec
-from tilewright.sim.golden.attention import Mask, tile_keys
+from tilewright.sim.golden.attention_mask import Mask, tile_keys
 
 IntArray = NDArray[np.int64]
 

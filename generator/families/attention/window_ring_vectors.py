@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.vectors import IntArray
-from tilewright.sim.golden.attention import Mask, visible
+from tilewright.sim.golden.attention_mask import Mask, visible
 
 
 def ring_rows(mask: Mask, queries: int, keys: int) -> IntArray:
