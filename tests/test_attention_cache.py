@@ -6,19 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 from attention_bench import memories, prove
+from attention_kernels import run_kernel
 from cache_designs import MET_AGAIN, cached_design
 from gemm_designs import CACHE
-from hls_build import csim
 from tilewright.build import build
 from tilewright.families import family_of
 from tilewright.families.attention.fields import Job
-from tilewright.families.attention.hls import hls_context
 from tilewright.families.attention.schedules import schedule_of
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import cases
-from tilewright.families.attention.vectors import case_files, write_case
+from tilewright.families.attention.vectors import case_files
 from tilewright.families.attention.work import moved_bits
-from tilewright.hls import render_hls
 from tilewright.verify import verify
 
 # Beside the pairs of test_attention_rtl: several groups of several beats to a row, a ring of one row, several kv heads.
@@ -62,17 +60,7 @@ def test_verify_proves_a_cache_and_what_it_refuses(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_kernel_keeps_rows_as_the_engine_does(name: str, tmp_path: Path) -> None:
     spec = cached_design(**KERNELS[name]).spec
-    compared = 0
-    for case in cases(spec, seed=3):
-        write_case(tmp_path / "sim" / "vectors" / case.name, spec, case)
-        compared += sum(job.result.size for job in case.jobs if job.result is not None)
-    for path, text in render_hls(hls_context(spec)).items():
-        target = tmp_path / "hls" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-    result = csim(tmp_path / "hls")
-    assert result.code == 0 and result.failed == 0, result.output
-    assert result.compared == compared
+    run_kernel(tmp_path, spec, list(cases(spec, seed=3))).assert_equals_golden()
 
 
 def test_jobs_cross_the_ring_many_times_and_begin_anew() -> None:

@@ -10,16 +10,17 @@ from typing import Any
 import attention_clamp
 import numpy as np
 import pytest
+from attention_kernels import Kernel, run_kernel, write_kernel
 from attention_softmax import softmax
-from hls_build import Run, csim, numbers_in, run
+from hls_build import numbers_in, run
 from tilewright.families.attention.hls import hls_context
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import with_result
-from tilewright.families.attention.vectors import Case, Job, write_case
+from tilewright.families.attention.vectors import Case, Job
 from tilewright.hls import render_hls
 from tilewright.sim.golden.attention_mask import tile_keys, visible
 
-Builds = Callable[[str], tuple[Path, Case, Run]]
+Builds = Callable[[str], Kernel]
 
 MASKS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"}, "causal": {"kind": "causal"}, "window": {"kind": "window", "window": 3},
@@ -95,39 +96,22 @@ def make_case(spec: AttentionSpec, seed: int) -> Case:
     return Case("base", tuple(jobs))
 
 
-def write_hls(folder: Path, spec: AttentionSpec) -> Path:
-    for path, text in render_hls(hls_context(spec)).items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Builds:
-    """The ``hls`` folder of a design, compiled; its vectors in ``../sim/vectors/base``, and how they went."""
+    """A design's kernel on its vectors."""
     @cache
-    def build(name: str) -> tuple[Path, Case, Run]:
+    def build(name: str) -> Kernel:
         spec = make_spec(**DESIGNS[name])
-        case = make_case(spec, seed=5)
-        folder = tmp_path_factory.mktemp(name)
-        write_case(folder / "sim" / "vectors" / "base", spec, case)
-        hls = write_hls(folder / "hls", spec)
-        return hls, case, csim(hls)
+        return run_kernel(tmp_path_factory.mktemp(name), spec, [make_case(spec, seed=5)])
 
     return build
 
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_kernel_equals_golden(name: str, built: Builds) -> None:
-    _, case, result = built(name)
-    assert result.code == 0 and result.failed == 0, result.output
-    results = [job.result for job in case.jobs if job.result is not None]
-    assert result.compared == sum(values.size for values in results)
-    refusals = 5 + 6 * 2  # illegal shapes; six misplaced ends, each with a good job behind it
-    assert result.passed >= len(case.jobs) + refusals
-    spec = make_spec(**DESIGNS[name])
-    elements = np.concatenate([values.ravel() for values in results])
+    kernel, spec = built(name), make_spec(**DESIGNS[name])
+    kernel.assert_equals_golden()
+    elements = np.concatenate([job.result.ravel() for job in kernel.cases[0].jobs if job.result is not None])
     assert {spec.out.low, 0, spec.out.high} <= set(elements.tolist())
     assert len(np.unique(elements)) > 100
 
@@ -138,30 +122,22 @@ def test_kernel_equals_golden(name: str, built: Builds) -> None:
 @pytest.mark.parametrize("name", DESIGNS)
 def test_kernel_equals_golden_with_the_published_headers(name: str, tmp_path: Path) -> None:
     spec = make_spec(**DESIGNS[name])
-    case = make_case(spec, seed=23)
-    write_case(tmp_path / "sim" / "vectors" / "base", spec, case)
-    result = csim(write_hls(tmp_path / "hls", spec), f"HLS_INCLUDE={HEADERS}")
-    assert result.code == 0 and result.failed == 0 and result.passed >= len(case.jobs), result.output
+    kernel = run_kernel(tmp_path, spec, [make_case(spec, seed=23)], f"HLS_INCLUDE={HEADERS}")
+    kernel.assert_equals_golden(refusals=0)
 
 
 def test_a_mean_beyond_its_values_is_clamped(tmp_path: Path) -> None:
     spec = make_spec(**attention_clamp.blocks("int16"))
     jobs = [with_result(spec, Job(*attention_clamp.operands(value), **attention_clamp.SCALES)) for value in (-32768, 32767)]
-    write_case(tmp_path / "sim" / "vectors" / "base", spec, Case("base", tuple(jobs)))
-    result = csim(write_hls(tmp_path / "hls", spec))
-    assert result.code == 0 and result.failed == 0 and result.compared == 8, result.output
-
-
-def edited(hls: Path, folder: Path, **edits: str) -> Run:
-    """The compiled kernel on a copy of its vectors with some files replaced."""
-    for source in (hls.parent / "sim" / "vectors" / "base").iterdir():
-        (folder / source.name).write_text(edits.get(source.stem, source.read_text()))
-    return run(["./csim.bin", "--vectors-only", folder], hls)
+    kernel = run_kernel(tmp_path, spec, [Case("base", tuple(jobs))])
+    kernel.assert_equals_golden()
+    assert kernel.outcome.compared == 8
 
 
 def test_first_divergence_names_head_position_and_element(built: Builds, tmp_path: Path) -> None:
-    hls, case, _ = built("grouped_lambda_online_shift")
-    lines = (hls.parent / "sim" / "vectors" / "base" / "result.txt").read_text().splitlines()
+    kernel = built("grouped_lambda_online_shift")
+    case = kernel.cases[0]
+    lines = (kernel.vectors("base") / "result.txt").read_text().splitlines()
     # The second kv head follows 9 positions of 2 heads in 4 chunks, its second tile 2 positions; there the second head follows
     # 4 chunks of 2 positions: its third chunk, the tile's second position.
     number = (9 + 2) * 2 * 4 + 4 * 2 + 2 * 2 + 1
@@ -171,7 +147,7 @@ def test_first_divergence_names_head_position_and_element(built: Builds, tmp_pat
     words[1] = str(actual + 1)
     lines[number] = " ".join(words)
     lines[-1] = "0 1 2"
-    result = edited(hls, tmp_path, result="\n".join(lines) + "\n")
+    result = kernel.rerun(tmp_path, "base", result="\n".join(lines) + "\n")
     assert result.code == 1 and (result.passed, result.failed) == (len(case.jobs) - 2, 2)
     assert re.findall(r"^MISMATCH .*$", result.output, re.MULTILINE) == [
         f"MISMATCH {tmp_path}: job 0: head 3, position 3, element 7: expected {actual + 1}, actual {actual}"]
@@ -181,11 +157,11 @@ def test_first_divergence_names_head_position_and_element(built: Builds, tmp_pat
 @pytest.mark.parametrize("stream", ["q", "k", "v"])
 def test_every_operand_reaches_the_results(stream: str, built: Builds, tmp_path: Path) -> None:
     """The first row of a matrix with all signs turned."""
-    hls, _, _ = built("grouped_lambda_online_shift")
-    lines = (hls.parent / "sim" / "vectors" / "base" / f"{stream}.txt").read_text().splitlines()
+    kernel = built("grouped_lambda_online_shift")
+    lines = (kernel.vectors("base") / f"{stream}.txt").read_text().splitlines()
     for number in range(4):
         lines[number] = " ".join(str(-1 - int(word)) for word in lines[number].split())
-    result = edited(hls, tmp_path, **{stream: "\n".join(lines) + "\n"})
+    result = kernel.rerun(tmp_path, "base", **{stream: "\n".join(lines) + "\n"})
     assert result.code == 1 and result.failed == 1
     assert re.search(f"^MISMATCH {tmp_path}: job 0: head 0, position 0, element 0: ", result.output, re.MULTILINE)
 
@@ -199,8 +175,8 @@ def test_every_operand_reaches_the_results(stream: str, built: Builds, tmp_path:
 ])
 def test_unusable_vectors_are_told(
         edits: dict[str, str], code: int, message: str, built: Builds, tmp_path: Path) -> None:
-    hls, _, _ = built("grouped_lambda_online_shift")
-    result = edited(hls, tmp_path, **edits)
+    kernel = built("grouped_lambda_online_shift")
+    result = kernel.rerun(tmp_path, "base", **edits)
     assert result.code == code and message in result.output
 
 
@@ -261,7 +237,7 @@ def test_tiles_meet_the_keys_of_the_golden_model(tmp_path: Path) -> None:
         for kind, mask in MASKS.items() for size, engine in engines.items()}
     shapes = [(1, 1), (1, 2), (1, 7), (1, 20), (2, 2), (4, 4), (4, 9), (5, 6), (7, 8), (9, 9), (9, 10), (9, 20), (3, 2)]
     for name, spec in specs.items():
-        write_hls(tmp_path / name, spec)
+        write_kernel(tmp_path / name, spec)
     (tmp_path / "walk.cpp").write_text(walk_program(specs, shapes))
     shim = tmp_path / "none_wide" / "ap_shim"
     built = run(["g++", "-std=c++14", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Werror",

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hls_build import Run, csim, run
-from tilewright.families.attention.fused2d_hls import hls_context
+from attention_kernels import Kernel, run_kernel
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import cases
-from tilewright.families.attention.vectors import Case, write_case
-from tilewright.hls import render_hls
 
-Builds = Callable[[str], tuple[Path, list[Case], Run]]
+Builds = Callable[[str], Kernel]
 
 # Between them: grouped heads above and below a tile, a single row or column, each kind of mask, the widest sums.
 DESIGNS: dict[str, dict[str, Any]] = {
@@ -48,64 +45,44 @@ def make_spec(name: str) -> AttentionSpec:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Builds:
-    """The ``hls`` folder of a design, compiled; its vectors in ``../sim/vectors``, and how they went."""
+    """A design's kernel on its vectors."""
     @cache
-    def build(name: str) -> tuple[Path, list[Case], Run]:
+    def build(name: str) -> Kernel:
         spec = make_spec(name)
-        folder = tmp_path_factory.mktemp(name)
-        vectors = list(cases(spec, seed=5))
-        for case in vectors:
-            write_case(folder / "sim" / "vectors" / case.name, spec, case)
-        for path, text in render_hls(hls_context(spec)).items():
-            target = folder / "hls" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-        return folder / "hls", vectors, csim(folder / "hls")
+        return run_kernel(tmp_path_factory.mktemp(name), spec, list(cases(spec, seed=5)))
 
     return build
 
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_kernel_equals_golden(name: str, built: Builds) -> None:
-    _, vectors, result = built(name)
-    assert result.code == 0 and result.failed == 0, result.output
-    results = [job.result for case in vectors for job in case.jobs if job.result is not None]
-    assert result.compared == sum(values.size for values in results)
-    refusals = 5 + 6 * 2  # illegal shapes; six misplaced ends, each with a good job behind it
-    assert result.passed >= len(results) + refusals
-
-
-def edited(hls: Path, folder: Path, **edits: str) -> Run:
-    """The compiled kernel on a copy of the workload's vectors with some files replaced."""
-    for source in (hls.parent / "sim" / "vectors" / "workload").iterdir():
-        (folder / source.name).write_text(edits.get(source.stem, source.read_text()))
-    return run(["./csim.bin", "--vectors-only", folder], hls)
+    built(name).assert_equals_golden()
 
 
 def test_first_divergence_names_head_position_and_element(built: Builds, tmp_path: Path) -> None:
-    hls, vectors, _ = built("grouped_lambda")
-    lines = (hls.parent / "sim" / "vectors" / "workload" / "result.txt").read_text().splitlines()
+    kernel = built("grouped_lambda")
+    lines = (kernel.vectors("workload") / "result.txt").read_text().splitlines()
     # The second kv head's tiles follow 5 of 2 positions and 2 heads; of its second tile element 3, the last row.
     number = (5 + 1) * 5 + 3
     words = lines[number].split()
     actual = int(words[3])
-    workload = next(case for case in vectors if case.name == "workload")
+    workload = next(case for case in kernel.cases if case.name == "workload")
     assert workload.jobs[0].result is not None and actual == workload.jobs[0].result[3, 3, 3]
     words[3] = str(actual + 1)
     lines[number] = " ".join(words)
-    result = edited(hls, tmp_path, result="\n".join(lines) + "\n")
+    result = kernel.rerun(tmp_path, "workload", result="\n".join(lines) + "\n")
     assert result.code == 1 and result.failed == 1
     assert re.findall(r"^MISMATCH .*$", result.output, re.MULTILINE) == [
         f"MISMATCH {tmp_path}: job 0: head 3, position 3, element 3: expected {actual + 1}, actual {actual}"]
 
 
 def test_a_row_that_is_not_there_does_not_count(built: Builds, tmp_path: Path) -> None:
-    hls, _, _ = built("grouped_lambda")
-    lines = (hls.parent / "sim" / "vectors" / "workload" / "result.txt").read_text().splitlines()
+    kernel = built("grouped_lambda")
+    lines = (kernel.vectors("workload") / "result.txt").read_text().splitlines()
     number = 4 * 5  # nine positions of two heads: of the fifth tile two rows are there
     assert lines[number].split()[2:] == ["-", "-"]
     lines[number] = " ".join([*lines[number].split()[:2], "0", "-"])
-    result = edited(hls, tmp_path, result="\n".join(lines) + "\n")
+    result = kernel.rerun(tmp_path, "workload", result="\n".join(lines) + "\n")
     assert result.code == 1
     assert "head 0, position 9, element 0: expected 0, actual 0, not kept" in result.output
 
@@ -113,10 +90,10 @@ def test_a_row_that_is_not_there_does_not_count(built: Builds, tmp_path: Path) -
 @pytest.mark.parametrize("stream", ["q", "k", "v"])
 def test_every_operand_reaches_the_results(stream: str, built: Builds, tmp_path: Path) -> None:
     """The first tile of a matrix with all signs turned."""
-    hls, _, _ = built("grouped_lambda")
-    lines = (hls.parent / "sim" / "vectors" / "workload" / f"{stream}.txt").read_text().splitlines()
+    kernel = built("grouped_lambda")
+    lines = (kernel.vectors("workload") / f"{stream}.txt").read_text().splitlines()
     for number in range(5):
         lines[number] = " ".join(str(-1 - int(word)) for word in lines[number].split())
-    result = edited(hls, tmp_path, **{stream: "\n".join(lines) + "\n"})
+    result = kernel.rerun(tmp_path, "workload", **{stream: "\n".join(lines) + "\n"})
     assert result.code == 1 and result.failed >= 1
     assert f"MISMATCH {tmp_path}: job 0: head 0, position 0, element " in result.output

@@ -3,18 +3,15 @@
 import re
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hls_build import Run, csim
+from attention_kernels import Kernel, run_kernel, write_kernel
+from hls_build import csim
 from tilewright.families.attention.spec import AttentionSpec
 from tilewright.families.attention.stimulus import cases
-from tilewright.families.attention.vectors import Case, write_case
-from tilewright.families.attention.window_ring_hls import hls_context
-from tilewright.hls import render_hls
 
-Builds = Callable[[str], tuple[Path, list[Case], Run]]
+Builds = Callable[[str], Kernel]
 
 # Between them: grouped and single heads, both masks, one core, one beat and several, the narrowest and the widest sums.
 DESIGNS: dict[str, dict[str, Any]] = {
@@ -43,52 +40,30 @@ def make_spec(name: str) -> AttentionSpec:
         "engine": {"schedule": "window_ring", **blocks["engine"]}})
 
 
-def write_hls(folder: Path, name: str, **edits: tuple[str, str]) -> Path:
-    """The ``hls`` folder of a design, in each file of ``edits`` (dots are ``_dot_``) one text replaced."""
-    for path, text in render_hls(hls_context(make_spec(name))).items():
-        old, new = edits.get(path.replace(".", "_dot_"), ("", ""))
-        assert old in text, f"{path} has no {old!r}"
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace(old, new) if old else text)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Builds:
-    """The ``hls`` folder of a design, compiled; its vectors in ``../sim/vectors``, and how they went."""
+    """A design's kernel on its vectors."""
     @cache
-    def build(name: str) -> tuple[Path, list[Case], Run]:
+    def build(name: str) -> Kernel:
         spec = make_spec(name)
-        folder = tmp_path_factory.mktemp(name)
-        vectors = list(cases(spec, seed=5))
-        for case in vectors:
-            write_case(folder / "sim" / "vectors" / case.name, spec, case)
-        hls = write_hls(folder / "hls", name)
-        return hls, vectors, csim(hls)
+        return run_kernel(tmp_path_factory.mktemp(name), spec, list(cases(spec, seed=5)))
 
     return build
 
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_kernel_equals_golden(name: str, built: Builds) -> None:
-    _, vectors, result = built(name)
-    assert result.code == 0 and result.failed == 0, result.output
-    results = [job.result for case in vectors for job in case.jobs if job.result is not None]
-    assert result.compared == sum(values.size for values in results)
-    refusals = 5 + 6 * 2  # illegal shapes; six misplaced ends, each with a good job behind it
-    assert result.passed >= len(results) + refusals
+    built(name).assert_equals_golden()
 
 
 def test_a_row_in_the_wrong_core_is_noticed(built: Builds) -> None:
-    hls, _, _ = built("grouped_lambda")
-    broken = write_hls(hls.parent / "broken", "grouped_lambda", attention_cores_dot_h=("? SINK :", "? 0 :"))
-    result = csim(broken)
+    folder = built("grouped_lambda").hls.parent
+    result = csim(write_kernel(folder / "broken", make_spec("grouped_lambda"), {"attention_cores.h": ("? SINK :", "? 0 :")}))
     assert result.code and result.failed, result.output
 
 
 def test_files_are_those_of_the_ring_and_name_no_other_schedule(built: Builds) -> None:
-    hls, _, _ = built("band")
+    hls = built("band").hls
     own = {path.name for path in hls.iterdir() if path.name.startswith("attention")}
     assert own >= FILES and {name for name in own if name.endswith((".h", ".cpp"))} == FILES
     assert not any(re.search(r"tile_t|ROWS", (hls / name).read_text()) for name in FILES)
