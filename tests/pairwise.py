@@ -23,11 +23,10 @@ def pairwise_rows(factors: Mapping[str, tuple[str, ...]], is_legal: Callable[[Ma
 
 
 def spanning_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Those of ``rows`` that have a level which no row before has: every level once at least."""
-    seen: set[tuple[str, str]] = set()
+    """Some of ``rows`` in which every level occurs: each time the one that brings most new levels."""
+    missing = {level for row in rows for level in row.items()}
     kept = []
-    for row in rows:
-        if not seen >= set(row.items()):
-            kept.append(row)
-        seen |= set(row.items())
+    while missing:
+        kept.append(max(rows, key=lambda row: len(missing & set(row.items()))))
+        missing -= set(kept[-1].items())
     return kept

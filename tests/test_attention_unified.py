@@ -24,7 +24,7 @@ from tilewright.sim.golden.attention import Scores, attention, float_attention, 
 from tilewright.sim.golden.attention_reference import attention_reference
 from tilewright.sim.golden.attention_unified import attention_unified, tiles_again, unified_reference, unified_sums
 from tilewright.sim.golden.units.exponential import exp
-from tilewright.sim.runner import build_harness, run_harness
+from tilewright.sim.runner import Harness, build_harness, run_harness
 
 DESIGN = """\
 design: unified
@@ -183,6 +183,11 @@ def design() -> Design:
     return parse_design(DESIGN.encode(), source="unified.yaml")
 
 
+@pytest.fixture(scope="module")
+def harness(design: Design) -> Harness:
+    return build_harness(build(design, TEST_BUILD).folder, cache=CACHE)
+
+
 def calm_and_wild(of: AttentionSpec, wild: tuple[int, ...], queries: int = 8, keys: int = 9) -> Job:
     """A job whose ``wild`` tiles, of all kv heads one behind the other, have a row with a score above the window or below.
 
@@ -200,7 +205,7 @@ def calm_and_wild(of: AttentionSpec, wild: tuple[int, ...], queries: int = 8, ke
 
 @pytest.mark.parametrize("wild", [(), (0,), (3,), (7,), (1, 2, 6), tuple(range(8))])
 def test_only_tiles_with_a_flagged_row_come_once_more_and_cost_their_keys(
-        wild: tuple[int, ...], design: Design, tmp_path: Path) -> None:
+        wild: tuple[int, ...], design: Design, harness: Harness, tmp_path: Path) -> None:
     """None, the first, one in the middle, the job's last, some, all; free and stalled, to the cycle where free."""
     of = design.spec
     assert isinstance(of, AttentionSpec)
@@ -212,7 +217,6 @@ def test_only_tiles_with_a_flagged_row_come_once_more_and_cost_their_keys(
     for stream in ("k", "v"):
         assert files[f"{stream}.txt"].count("\n") == 2 * (8 + len(wild)) * 9 * of.chunks
     assert files["again.txt"].count("\n") == 16 and files["again.txt"].count("1 ") == 2 * len(wild)
-    harness = build_harness(build(design, tmp_path / "build").folder, cache=CACHE)
     for stall in (0.0, 0.5, 0.9):
         run = run_harness(harness, tmp_path / "wild", stall=stall)
         assert run.passed and run.values == 2 * job.q.size, run.message
@@ -222,7 +226,7 @@ def test_only_tiles_with_a_flagged_row_come_once_more_and_cost_their_keys(
     assert model.active - calm.active == len(wild) * 9 * of.chunks
 
 
-def test_an_answer_that_is_wrong_is_seen(design: Design, tmp_path: Path) -> None:
+def test_an_answer_that_is_wrong_is_seen(design: Design, harness: Harness, tmp_path: Path) -> None:
     """The harness compares the stream: with one answer of the golden model turned, the run fails."""
     of = design.spec
     assert isinstance(of, AttentionSpec)
@@ -230,7 +234,6 @@ def test_an_answer_that_is_wrong_is_seen(design: Design, tmp_path: Path) -> None
     answers = (tmp_path / "wild" / "again.txt").read_text().splitlines()
     answers[5] = "1 0"
     (tmp_path / "wild" / "again.txt").write_text("\n".join(answers) + "\n")
-    harness = build_harness(build(design, tmp_path / "build").folder, cache=CACHE)
     run = run_harness(harness, tmp_path / "wild")
     assert not run.passed and run.message.startswith("again: beat 5 differs from the golden model")
 
