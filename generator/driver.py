@@ -147,27 +147,33 @@ class GoldenBackend:
 
 
 class HarnessBackend:
-    """The RTL of a build folder, compiled with the batch harness; each call starts from reset."""
+    """The RTL of a build folder, compiled with the batch harness; each call starts from reset.
+
+    Compiled in haste at first, and once more, optimized, for a call with which it will have run ``MANY_CYCLES``.
+    """
 
     name = "sim"
     resident = False
 
     def __init__(self, runtime: Runtime, built: Build, *, progress: Progress = lambda text: None) -> None:
-        from tilewright.sim.runner import build_harness
-
         self.runtime = runtime
-        self._harness = build_harness(
-            built.folder, sources=[engine_source(built.folder, built.design.name)], top=built.design.name,
-            cache=_cache(built), progress=progress)
+        self._built = built
+        self._progress = progress
+        self._cycles = 0
 
     def execute(self, jobs: Sequence[Any]) -> tuple[list[IntArray], list[int], bool]:
         """See :class:`Backend`. The results are the RTL's own, compared with nothing."""
-        from tilewright.sim.runner import run_harness
+        from tilewright.sim.runner import MANY_CYCLES, build_harness, run_harness
 
+        built = self._built
+        self._cycles += sum(self.runtime.cycles(jobs))
+        harness = build_harness(
+            built.folder, sources=[engine_source(built.folder, built.design.name)], top=built.design.name,
+            cache=_cache(built), optimize=self._cycles >= MANY_CYCLES, progress=self._progress)
         with tempfile.TemporaryDirectory(prefix="tilewright-") as name:
             folder = Path(name)
             _write(folder, self.runtime.vectors(jobs, with_results=False))
-            result = run_harness(self._harness, folder, dump=folder / "dumped.txt")
+            result = run_harness(harness, folder, dump=folder / "dumped.txt")
             if not result.passed:
                 raise CheckFailed(f"simulation: {result.message}")
             outputs = self.runtime.results((folder / "dumped.txt").read_text(), jobs)

@@ -21,7 +21,6 @@ from tilewright.families import family_of
 
 STALLS = (0.2, 0.5, 0.9)
 RESET_CYCLES = (7, 60, 200)
-MANY_CYCLES = 500_000  # from which on a model that compiles slowly and runs fast is done earlier, whatever its size
 Progress = Callable[[str], None]
 
 
@@ -69,6 +68,8 @@ def verify(built: Build, *, seed: int = 1, stress: int = 1, waves: bool = False,
 
     ``stress`` multiplies the stalled runs, each with its own seed. ``waves`` leaves ``sim/dump.vcd``.
     """
+    from tilewright.sim.runner import MANY_CYCLES
+
     start = time.monotonic()
     cache = cache or built.folder.resolve().parent / ".cache"
     outcome = Verification(built.design.name, built.design.content_hash)

@@ -57,6 +57,9 @@ class Divergence:
         return f"{self.text}; rerun: {self.command}"
 
 
+MANY_CYCLES = 500_000  # from which on a model that compiles slowly and runs fast is done earlier, whatever its size
+
+
 @dataclass(frozen=True)
 class Harness:
     """A compiled batch harness and the ports it was compiled for."""

@@ -1,14 +1,17 @@
-"""Claims about `tilewright verify` beside what it proves."""
+"""Claims about how models are compiled: in haste where few cycles run, in `verify` and in the driver."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from gemm_designs import small
+from gemm_designs import TEST_BUILD, small
 from tilewright.build import build
+from tilewright.driver import open_driver
 from tilewright.errors import ToolError
 from tilewright.sim import runner
-from tilewright.verify import MANY_CYCLES, STALLS, verify
+from tilewright.sim.runner import MANY_CYCLES
+from tilewright.verify import STALLS, verify
 
 
 @pytest.mark.parametrize(("stress", "optimized"), [(1, False), (MANY_CYCLES // 1000, True)])
@@ -29,3 +32,21 @@ def test_a_model_is_compiled_as_fast_as_its_cycles_are_few(
     with pytest.raises(ToolError, match="not here"):
         verify(built, stress=stress)
     assert asked == [optimized] * 2
+
+
+def test_a_driver_compiles_anew_once_it_runs_many_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def haste(folder: Path, *, optimize: bool, **options: Any) -> runner.Harness:
+        asked.append(optimize)
+        return original(folder, optimize=False, **options)
+
+    original = runner.build_harness
+    monkeypatch.setattr(runner, "build_harness", haste)
+    driver = open_driver(small("output_stationary"), "sim", root=TEST_BUILD)
+    job = {"a": np.ones((3, 4), int), "b": np.ones((4, 2), int), "bias": 0, "multiplier": 1, "shift": 0}
+    cycles = driver.run([job]).cycles[0]
+    monkeypatch.setattr(runner, "MANY_CYCLES", 3 * cycles)
+    for _ in range(3):
+        driver.run([job])
+    assert asked == [False, False, True, True]
