@@ -22,11 +22,17 @@ def pairwise_rows(factors: Mapping[str, tuple[str, ...]], is_legal: Callable[[Ma
         yield rows[best]
 
 
-def spanning_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Some of ``rows`` in which every level occurs: each time the one that brings most new levels."""
-    missing = {level for row in rows for level in row.items()}
+def spanning_rows(rows: Sequence[dict[str, str]], *pair: str) -> list[dict[str, str]]:
+    """Some of ``rows`` in which every level occurs, and of the ``pair`` of factors, if one is named, every pair of levels.
+
+    Each time the row that brings most that is new.
+    """
+    def parts(row: dict[str, str]) -> set[tuple[str, ...]]:
+        return {*row.items(), *([tuple(row[name] for name in pair)] if pair else [])}
+
+    missing = set().union(*map(parts, rows))
     kept = []
     while missing:
-        kept.append(max(rows, key=lambda row: len(missing & set(row.items()))))
-        missing -= set(kept[-1].items())
+        kept.append(max(rows, key=lambda row: len(missing & parts(row))))
+        missing -= parts(kept[-1])
     return kept
