@@ -28,10 +28,10 @@ def simulation(design: Design, folder: Path) -> Path:
     return folder
 
 
-def prove(design: Design, folder: Path) -> int:
+def prove(design: Design, folder: Path, *, thorough: bool = False) -> int:
     """RTL == golden on the build's vectors: free and on the cycle model's schedule, stalled, reset; values compared.
 
-    Corner cases under every stall and reset, the other vectors under one of each.
+    Corner cases under every stall and reset, the other vectors under one of each; ``thorough``: these too under every one.
     """
     built = simulation(design, folder)
     harness = build_harness(built, cache=CACHE, optimize=False)
@@ -41,7 +41,7 @@ def prove(design: Design, folder: Path) -> int:
         assert free.passed and free.values, free.message
         assert free.counters["cycles"] == int((vectors / "cycles.txt").read_text())
         values += free.values
-        stalls, resets = (STALLS, RESETS) if vectors.name == "corners" else (STALLS[1:2], RESETS[1:2])
+        stalls, resets = (STALLS, RESETS) if thorough or vectors.name == "corners" else (STALLS[1:2], RESETS[1:2])
         options = [*({"stall": stall} for stall in stalls),
                    *({"stall": 0.3, "reset_at": cycle} for cycle in resets if cycle < free.counters["cycles"])]
         for option in options:

@@ -110,7 +110,7 @@ def test_keys_and_values_come_once_for_each_tile_and_keys_twice_where_their_maxi
     assert words == length * spec.head_dim * (2 + times * -(-length // spec.tile_q))
 
 
-@pytest.mark.parametrize("algorithm", ["two_pass", "online", "unified_max"])
+@pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
 def test_no_memory_grows_with_the_sequence(algorithm: str) -> None:
     short, long = (design_of(PLAIN | {"algorithm": algorithm}, keys=keys) for keys in (64, 65_536))
     few, many = memories(short.spec), memories(long.spec)

@@ -22,6 +22,7 @@ from tilewright.families.attention.fields import Job as JobFields
 from tilewright.families.attention.stimulus import Stimulus, as_case, with_result
 from tilewright.families.attention.vectors import Job, write_case
 from tilewright.sim.runner import build_harness, run_harness
+from tilewright.verify import verify
 
 LENGTHS = (128, 384, 1024)  # BERT-base, 64 elements a head: Devlin et al., NAACL 2019, table 7 and appendix A
 CONFIGURATIONS = 8
@@ -116,7 +117,7 @@ def drawn(seed: int, rotary: dict[str, Any]) -> Design:
 @pytest.mark.parametrize("rotary", [{}, BY_PLACE], ids=["plain", "by_place"])
 @pytest.mark.parametrize("seed", range(CONFIGURATIONS))
 def test_drawn_configuration(seed: int, rotary: dict[str, Any], tmp_path: Path) -> None:
-    assert prove(drawn(seed, rotary), tmp_path) > 100
+    assert prove(drawn(seed, rotary), tmp_path, thorough=True) > 100
 
 
 @pytest.mark.parametrize("mask", [
@@ -150,4 +151,13 @@ OTHERS = [(schedule, row) for schedule, suite in (
                          else value.__name__.removeprefix("test_attention_"))
 def test_pairs_of_choices(schedule: ModuleType, row: dict[str, str], tmp_path: Path) -> None:
     """Those of each schedule that the suite leaves out."""
-    assert prove(schedule.design_of(row), tmp_path) > 1000
+    assert prove(schedule.design_of(row), tmp_path, thorough=True) > 1000
+
+
+def test_verify_proves_a_bias_with_a_table_for_each_head(tmp_path: Path) -> None:
+    """What the suite verifies with one table for all, in the order of tiles."""
+    row = next(row for row in test_attention_rtl.ROWS
+               if row["order"] == "rows" and row["bias"] == "far" and row["heads"] != "mha")
+    outcome = verify(build(test_attention_rtl.design_of(row), tmp_path), cache=CACHE.parent)
+    assert outcome.passed, outcome.first_divergence
+    assert sum(check.vectors for check in outcome.checks) > 1000
